@@ -1,0 +1,121 @@
+"""The value that everything else speaks: a conversation, and the events that answer it.
+
+Blocks, roles and stop reasons follow Anthropic's Messages API, the only shape rich enough for all dialects
+(https://docs.anthropic.com/en/api/messages). Nothing here knows a wire format, a key or a process.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+# --- a conversation -------------------------------------------------------------------------------------
+
+
+class Text(msgspec.Struct, frozen=True, tag="text"):
+    text: str
+
+
+class Base64Source(msgspec.Struct, frozen=True, tag="base64"):
+    """`data` is standard base64 without line breaks; `media_type` one of IMAGE_TYPES."""
+
+    media_type: str
+    data: str
+
+
+class UrlSource(msgspec.Struct, frozen=True, tag="url"):
+    """An image elsewhere. The gateway fetches it (where allowed) before an engine sees the conversation."""
+
+    url: str
+
+
+class Image(msgspec.Struct, frozen=True, tag="image"):
+    source: Base64Source | UrlSource
+
+
+Block = Text | Image
+IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+
+
+class Message(msgspec.Struct, frozen=True):
+    role: Literal["user", "assistant"]
+    content: tuple[Block, ...]
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What shapes one answer; None is Anthropic's default. `max_tokens` counts tokens of the answer."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: tuple[str, ...] = ()
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for the next assistant message.
+
+    `messages` alternates user and assistant turns, begins and ends with the user's, and has no empty turn;
+    `system` may be empty; `model` is the name that the client gave; `end_user` keeps the conversations of one
+    API key apart by person, and is never stored.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    system: str = ""
+    sampling: Sampling = Sampling()
+    end_user: str | None = None
+
+
+# --- its answer -----------------------------------------------------------------------------------------
+
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "refusal", "tool_use", "pause_turn",
+                     "model_context_window_exceeded"]  # fmt: skip
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens, as Anthropic counts them: `input_tokens` excludes what was read from or written to the cache."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All tokens of the prompt, cached ones included."""
+        return self.input_tokens + self.cache_read_input_tokens + self.cache_creation_input_tokens
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A process or connection answers for this request now; before it, the request waited."""
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The answer begins. `model` is the full name of the model that answers."""
+
+    model: str
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    text: str
+
+
+class RateLimitStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What Anthropic last said of a credential's limit. `resets_at` is in seconds since the epoch."""
+
+    status: str
+    resets_at: int | None = None
+    limit_type: str | None = None
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer is whole. An answer that is not ends in an exception of `errors`, never in this."""
+
+    stop_reason: StopReason
+    usage: Usage
+    stop_sequence: str | None = None
+
+
+Event = Accepted | Started | TextDelta | RateLimitStatus | Finished
+"""Their order: Accepted, Started, any number of TextDelta, Finished; RateLimitStatus anywhere."""

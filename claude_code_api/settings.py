@@ -1,0 +1,318 @@
+"""The one table of settings: names, defaults, limits and what each is for.
+
+Flags beat environment variables, which beat `claude-code-api.toml` in the working directory, which beats the
+defaults. An environment variable is the name in capitals with the prefix `CCAPI_`; some have an unprefixed
+name too. Every secret may be given as `…_FILE`, the path of a file that holds it. `docs/configuration.md` is
+made from this table (`scripts/configuration.py`), and this is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from claude_code_api.errors import WrongSetting
+from claude_code_api.secret import Secret
+
+PREFIX = "CCAPI_"
+CONFIG_FILE = "claude-code-api.toml"
+
+
+# --- kinds of value -------------------------------------------------------------------------------------
+
+
+def _secret(value: object) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    if isinstance(value, str) and value.strip():
+        return Secret(value.strip())
+    raise ValueError("a text that is not empty")
+
+
+def _rates(value: str) -> str:
+    if value == "off" or all(
+        re.fullmatch(r"[1-9]\d{0,8}/([1-9]\d{0,4} ?)?(second|minute|hour|day)", part.strip())
+        for part in value.split(";")
+    ):
+        return value
+    raise ValueError('limits such as "100/minute" or "10/second;1000/hour", or "off"')
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for network in value:
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            raise ValueError('addresses or networks, such as "10.0.0.1" or "10.0.0.0/8"') from None
+    return value
+
+
+def _listed(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _mapped(value: object) -> object:
+    """`a=b,c=d`, as it can be written in an environment variable."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    if not all(name.strip() and sign and target.strip() for name, sign, target in pairs):
+        raise ValueError('names and models, such as "gpt-4o=sonnet,gpt-4o-mini=haiku"')
+    return {name.strip(): target.strip() for name, _, target in pairs}
+
+
+SecretText = Annotated[Secret, BeforeValidator(_secret), PlainSerializer(lambda secret: repr(secret), return_type=str)]
+Rates = Annotated[str, AfterValidator(_rates)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_networks)]
+Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_mapped)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def setting(default: Any, help: str, *, group: str, also: str | None = None, **limits: Any) -> Any:  # noqa: A002
+    """One row of the table. `also` is the unprefixed name that counts too."""
+    return Field(default, description=help, json_schema_extra={"group": group, "also": also}, **limits)
+
+
+# --- the table ------------------------------------------------------------------------------------------
+
+
+class Settings(BaseSettings):
+    """What a gateway runs with. Times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        toml_file=CONFIG_FILE,
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+    )
+
+    # where it listens
+    host: str = setting("127.0.0.1", "Address that both listeners bind to.", group="listen")
+    port: Port = setting(8000, "Port for HTTP; 0 takes a free one.", group="listen", also="PORT")
+    https_port: Port = setting(8443, "Port for HTTPS; 0 takes a free one.", group="listen", also="HTTPS_PORT")
+    cert: Path | None = setting(
+        None, "Certificate chain (PEM); without one, a self-signed one is made.", group="listen"
+    )
+    key: Path | None = setting(None, "Private key of `cert` (PEM).", group="listen")
+    public_url: str | None = setting(
+        None,
+        "The address that clients use, where a proxy stands in front.",
+        group="listen",
+        pattern=r"^https?://[^/\s]+$",
+    )
+    plain_http: Literal["loopback", "allow", "off"] = setting(
+        "loopback",
+        "Who may call the API without TLS: programs on this machine, everybody, or nobody. Health is always answered.",
+        group="listen",
+    )
+    trusted_proxies: Networks = setting(
+        (),
+        "Proxies whose `X-Forwarded-For` is believed (addresses or networks, separated by commas).",
+        group="listen",
+    )
+    cors_origins: Names = setting((), "Origins whose pages may call the API from a browser.", group="listen")
+    stop_grace: float = setting(
+        20.0, "Time that running answers get to end when the gateway stops.", group="listen", ge=0, le=3600
+    )
+
+    # what it stores
+    data_dir: Path = setting(Path("data"), "Directory for everything that is kept.", group="storage")
+    database_url: SecretText | None = setting(
+        None, "Database; by default SQLite in the data directory.", group="storage", also="DATABASE_URL"
+    )
+    master_key_file: Path | None = setting(
+        None, "File with the master key; by default `master.key` in the data directory.", group="storage"
+    )
+
+    # limits on clients
+    rate_limit_per_ip: Rates = setting("100/minute", "Requests from one address (IPv6: one /64).", group="limits")
+    rate_limit_per_key: Rates = setting("off", "Requests with one API key.", group="limits")
+    max_head_bytes: int = setting(64 * 1024, "Size of a request's head.", group="limits", ge=1024, le=1024 * 1024)
+    head_timeout: float = setting(10.0, "Time for a request's head to arrive.", group="limits", gt=0, le=600)
+    max_body_bytes: int = setting(32 * 1024 * 1024, "Size of a request's body, unpacked.", group="limits", ge=1024)
+    body_timeout: float = setting(30.0, "Longest pause in a request's body.", group="limits", gt=0, le=600)
+    max_connections: int = setting(1000, "Connections at once.", group="limits", ge=1)
+    max_depth: int = setting(64, "Nesting of a request's JSON.", group="limits", ge=8, le=500)
+    max_messages: int = setting(10_000, "Messages in one request.", group="limits", ge=1)
+    max_images: int = setting(100, "Images in one request.", group="limits", ge=0)
+    remote_images: bool = setting(False, "Whether image URLs are fetched (from public addresses only).", group="limits")
+    max_image_bytes: int = setting(5 * 1024 * 1024, "Size of one image.", group="limits", ge=1024)
+    remote_image_timeout: float = setting(10.0, "Time to fetch one image.", group="limits", gt=0, le=120)
+    unsupported_parameters: Literal["refuse", "ignore"] = setting(
+        "refuse", "What happens to request fields that Claude has nothing for.", group="limits"
+    )
+
+    # models
+    model_aliases: Aliases = setting(
+        {}, "More names for models (`gpt-4o=sonnet,…`); they come before the built-in ones.", group="models"
+    )
+
+    # Claude Code
+    claude_code_path: Path | None = setting(
+        None, "The Claude Code program; by default the one in the SDK's wheel.", group="claude code"
+    )
+    max_processes: int | None = setting(
+        None, "Claude Code processes at once, spares included; by default what memory and cores bear, at most 32.",
+        group="claude code", ge=1, le=1024,
+    )  # fmt: skip
+    spare_processes: int = setting(
+        2, "Processes kept ready for each credential in use.", group="claude code", ge=0, le=64
+    )
+    queue_timeout: float = setting(
+        60.0, "Time that a request may wait for a process.", group="claude code", ge=0, le=3600
+    )
+    idle_timeout: float = setting(
+        300.0,
+        "Longest silence of Claude Code within one answer before it is given up.",
+        group="claude code",
+        gt=0,
+        le=3600,
+    )
+    retries: int = setting(
+        2, "How often an overloaded or failed call upstream is tried again.", group="claude code", ge=0, le=10
+    )
+    claude_code_oauth_token: SecretText | None = setting(
+        None, "OAuth token that `serve` stores as the credential `default`.", group="claude code",
+        also="CLAUDE_CODE_OAUTH_TOKEN",
+    )  # fmt: skip
+    anthropic_api_key: SecretText | None = setting(
+        None, "Anthropic API key that `serve` stores as the credential `default-api`.", group="claude code",
+        also="ANTHROPIC_API_KEY",
+    )  # fmt: skip
+    anthropic_base_url: str = setting(
+        "https://api.anthropic.com", "Where Anthropic's API is.", group="claude code", also="ANTHROPIC_BASE_URL",
+        pattern=r"^https?://[^\s]+$",
+    )  # fmt: skip
+    https_proxy: str | None = setting(
+        None, "Proxy to Anthropic, handed on to Claude Code.", group="claude code", also="HTTPS_PROXY"
+    )
+    no_proxy: str | None = setting(None, "Hosts reached without the proxy.", group="claude code", also="NO_PROXY")
+    ssl_cert_file: Path | None = setting(
+        None,
+        "Certificate authorities to trust, handed on to Claude Code.",
+        group="claude code",
+        also="SSL_CERT_FILE",
+    )
+
+    # what it tells
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "How much is logged.", group="logs", also="LOG_LEVEL"
+    )
+    log_format: Literal["json", "console"] = setting("json", "How a log line looks.", group="logs")
+    keepalive_interval: float = setting(
+        10.0,
+        "Pause after which a stream gets a comment, to keep proxies from closing it.",
+        group="logs",
+        gt=0,
+        le=600,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _Environment(settings_cls), TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database(self) -> Secret:
+        """URL of the database, in SQLAlchemy's form."""
+        return self.database_url or Secret(f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'gateway.db'}")
+
+    @property
+    def master_key_path(self) -> Path:
+        return self.master_key_file or self.data_dir / "master.key"
+
+
+def environment_names(name: str, field: FieldInfo) -> list[str]:
+    """The environment variables that set a field, the first one found counts."""
+    extra = field.json_schema_extra
+    also = extra.get("also") if isinstance(extra, dict) else None
+    names = [PREFIX + name.upper()] + ([also] if isinstance(also, str) else [])
+    if is_secret(field):
+        names += [f"{variable}_FILE" for variable in names]
+    return names
+
+
+def is_secret(field: FieldInfo) -> bool:
+    return "Secret" in str(field.annotation) or any("_secret" in str(part) for part in field.metadata)
+
+
+class _Environment(PydanticBaseSettingsSource):
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        for variable in environment_names(field_name, field):
+            value = os.environ.get(variable)
+            if not value:
+                continue
+            if variable.endswith("_FILE") and is_secret(field):
+                try:
+                    value = Path(value).read_text(encoding="utf-8")
+                except (OSError, UnicodeDecodeError) as error:
+                    raise WrongSetting(f"{variable} names a file that cannot be read: {error}") from None
+            return value, field_name, False
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields.items()
+        found = {name: self.get_field_value(field, name)[0] for name, field in fields}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def load(**flags: Any) -> Settings:
+    """The settings in force; flags that are None count as not given. WrongSetting names what is wrong."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    unknown = sorted(
+        variable
+        for variable in os.environ
+        if variable.startswith(PREFIX)
+        and variable not in {n for name, f in Settings.model_fields.items() for n in environment_names(name, f)}
+    )
+    if unknown:
+        raise WrongSetting(f"{unknown[0]} is no setting; docs/configuration.md lists them all.")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise WrongSetting(_explain(error)) from None
+    except ValueError as error:  # the file is no TOML
+        raise WrongSetting(f"{CONFIG_FILE} cannot be read: {error}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    name = str(fault["loc"][0])
+    field = Settings.model_fields.get(name)
+    if field is None:
+        return f"{name} is no setting; docs/configuration.md lists them all."
+    reason = fault["msg"].removeprefix("Value error, ")
+    shown = "" if is_secret(field) else f" is {str(fault['input'])!r}, which is wrong"
+    return f"The setting {name}{shown}: it must be {reason.removeprefix('Input should be ')}."
+
+
+def inherited_environment() -> Mapping[str, str]:
+    """What a child process of ours may know of our environment: where programs are, and the language."""
+    return {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
+
+
+def temporary_directory() -> Path:
+    return Path(tempfile.gettempdir())
