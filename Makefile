@@ -1,0 +1,71 @@
+# Everything a person does with this checkout. `make` alone lists it.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test contract bench check lint types imports docs lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+ARGS ?=
+
+help: ## list what there is
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/run ## show the main job, with no account and nothing left behind
+	@$(BIN)/python -m claude_code_api demo $(ARGS)
+
+serve: $(VENV)/run ## run the gateway (ARGS="--port 9000" for more)
+	@$(BIN)/python -m claude_code_api serve $(ARGS)
+
+test: $(VENV)/dev ## run every test (ARGS="-k keys" for some)
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+
+contract: $(VENV)/dev ## judge the Claude Code program: each fact that the engine leans on
+	@$(BIN)/python -m pytest -m contract $(ARGS)
+
+bench: $(VENV)/dev ## measure, side by side in one run
+	@$(BIN)/python -m bench $(ARGS)
+
+check: lint types imports docs test ## all that CI asks for
+
+lint: $(VENV)/dev ## style and common faults
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(VENV)/dev ## types, strictly
+	@$(BIN)/mypy
+
+imports: $(VENV)/dev ## the order of the parts: nothing lower imports anything higher
+	@$(BIN)/lint-imports --no-cache
+
+docs: $(VENV)/dev ## the generated pages are up to date
+	@$(BIN)/python -m scripts.configuration --check
+
+lock: ## lock the dependencies anew, with hashes, for every platform (needs uv)
+	uv pip compile pyproject.toml --extra demo --universal --python-version 3.11 \
+		--generate-hashes --no-header --quiet --upgrade -o requirements/run.txt
+	uv pip compile pyproject.toml --extra demo --group dev -c requirements/run.txt --universal --python-version 3.11 \
+		--generate-hashes --no-header --quiet --upgrade -o requirements/dev.txt
+
+clean: ## remove what these commands made, but no data
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/python:
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run: requirements/run.txt | $(VENV)/python
+	@echo "Installing what the gateway needs (about a minute the first time) ..."
+	@$(PIP) -r $<
+	@touch $@
+
+$(VENV)/dev: requirements/dev.txt | $(VENV)/python
+	@echo "Installing what the checks need (about a minute the first time) ..."
+	@$(PIP) -r $<
+	@touch $@ $(VENV)/run

@@ -1,0 +1,95 @@
+"""What a process says in one turn, as events. Pure: messages in, events out, a failure where there is no answer."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+
+from claude_code_api.conversation import Event, Finished, RateLimitStatus, Started, StopReason, TextDelta, Usage
+from claude_code_api.engines.claude_code.failures import failure_of
+from claude_code_api.errors import UpstreamError
+
+# Left alone after these, Claude Code would ask the model to go on, at the user's cost. The answer is what came.
+_FINAL = frozenset({"max_tokens", "refusal", "model_context_window_exceeded", "pause_turn"})
+_STOP_REASONS = frozenset(get_args(StopReason))
+
+
+class AnswerReader:
+    """One turn. `read` takes the messages in their order until `finished`.
+
+    The turn is one message of the model. Where Claude Code begins another by itself (after an empty answer, or one
+    that was cut off), the first is what the client asked for, and it ends there.
+    """
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._usage = Usage()
+        self._limit: RateLimitStatus | None = None
+        self._started = False
+        self._end: Finished | None = None
+        self._synthetic = False
+
+    def read(self, message: dict[str, Any]) -> list[Event]:
+        """The events that a message stands for. Raises the failure that it tells of."""
+        match message["type"]:
+            case "stream_event" if message.get("parent_tool_use_id") is None and not self._synthetic:
+                return self._read_event(message["event"])
+            case "assistant":
+                # An error, worded as an answer: what is streamed after it is no answer either.
+                self._synthetic = self._synthetic or message["message"].get("model") == "<synthetic>"
+            case "user" if message.get("isSynthetic"):
+                return self._finish()
+            case "rate_limit_event":
+                return self._read_limit(message["rate_limit_info"])
+            case "result":
+                if message.get("is_error") and message.get("stop_reason") == "refusal":
+                    self._end = Finished(stop_reason="refusal", usage=self._usage)
+                elif message.get("is_error"):
+                    raise failure_of(message, self._limit)
+                return self._finish()
+        return []
+
+    def _read_event(self, event: dict[str, Any]) -> list[Event]:
+        match event["type"]:
+            case "message_start" if self._started:
+                return self._finish()
+            case "message_start":
+                self._started = True
+                self._usage = _usage(event["message"].get("usage"), self._usage)
+                return [Started(event["message"]["model"])]
+            case "content_block_delta" if event["delta"]["type"] == "text_delta":
+                return [TextDelta(event["delta"]["text"])]
+            case "message_delta":
+                self._usage = _usage(event.get("usage"), self._usage)
+                reason = event["delta"].get("stop_reason")
+                if reason is not None:
+                    self._end = Finished(
+                        # One that is not known yet ended the answer all the same.
+                        stop_reason=reason if reason in _STOP_REASONS else "end_turn",
+                        stop_sequence=event["delta"].get("stop_sequence"),
+                        usage=self._usage,
+                    )
+                if reason in _FINAL:
+                    return self._finish()
+        return []
+
+    def _read_limit(self, info: dict[str, Any]) -> list[Event]:
+        self._limit = RateLimitStatus(
+            status=info.get("status", "unknown"),
+            resets_at=info.get("resetsAt"),
+            limit_type=info.get("rateLimitType"),
+        )
+        return [self._limit]
+
+    def _finish(self) -> list[Event]:
+        if self._end is None:
+            raise UpstreamError("The answer was cut off upstream; try again.")
+        self.finished = True
+        return [self._end]
+
+
+def _usage(counts: dict[str, Any] | None, known: Usage) -> Usage:
+    """`known` with the counts that an event brings; Anthropic's later ones are totals, and some are left out."""
+    given = {name: count for name in Usage.__struct_fields__ if isinstance(count := (counts or {}).get(name), int)}
+    return msgspec.structs.replace(known, **given)

@@ -1,0 +1,142 @@
+"""Answers through the real Claude Code: a process, a history of native turns, one question, its events."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from secrets import token_hex
+from typing import Any
+
+import structlog
+from msgspec import structs
+
+from claude_code_api.conversation import Accepted, Conversation, Event, Message, RateLimitStatus, Sampling, Text
+from claude_code_api.credential import Credential
+from claude_code_api.engines.claude_code.answer import AnswerReader
+from claude_code_api.engines.claude_code.history import assistant_line, flag_settings, user_line
+from claude_code_api.engines.claude_code.pool import Pool
+from claude_code_api.engines.claude_code.process import Process
+from claude_code_api.engines.claude_code.program import Program
+from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError
+from claude_code_api.settings import Settings, temporary_directory
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE = 0.5  # seconds before the first retry; each further one doubles it
+Listing = list[dict[str, Any]]
+"""What Claude Code says of the models that an account may use: `value`, `resolvedModel`, `displayName`, …"""
+
+
+class ClaudeCode:
+    """The engine. `start` before the first answer, `stop` after the last; both in the same event loop."""
+
+    def __init__(self, settings: Settings, program: Program | None = None) -> None:
+        self._program = program or Program.of(settings)
+        self._pool = Pool(
+            self._program,
+            limit=settings.max_processes,
+            spares=settings.spare_processes,
+            queue_timeout=settings.queue_timeout,
+        )
+        self._retries = settings.retries
+        self._idle_timeout = settings.idle_timeout
+        self._listings: dict[str, Listing] = {}
+
+    def start(self, credential_ids: Sequence[str]) -> None:
+        """Prepares the directories, and has spares started. `credential_ids`: all, the likeliest to be used last."""
+        self._program.prepare()
+        self._program.tidy(set(credential_ids))
+        self._pool.open()
+        for credential_id in credential_ids:
+            self._pool.keep_ready(credential_id)
+
+    async def stop(self) -> None:
+        """Ends every process; none is left."""
+        await self._pool.close()
+        self._program.clear()
+
+    async def answer(
+        self, conversation: Conversation, credential: Credential, tenant: str
+    ) -> AsyncGenerator[Event, None]:
+        """See `engines.Engine`. A failed call is tried again as long as the client has seen nothing of an answer."""
+        for attempt in range(self._retries + 1):
+            told = False
+            try:
+                async with aclosing(self._attempt(conversation, credential)) as events:
+                    async for event in events:
+                        if not isinstance(event, Accepted | RateLimitStatus):
+                            told = True
+                        if attempt == 0 or not isinstance(event, Accepted):
+                            yield event
+                return
+            except RequestFailure as failure:
+                if told or attempt == self._retries or not is_passing(failure):
+                    raise
+                pause = FIRST_PAUSE * 2**attempt * (1 + random.random() / 4)  # noqa: S311 - spreads retries, no secret
+                log.info("trying again", reason=failure.code, attempt=attempt + 1, pause=round(pause, 2))
+                await asyncio.sleep(pause)
+
+    async def models(self, credential: Credential) -> Listing:
+        """What Claude Code lists for this credential; asked once, and again with every answer."""
+        if credential.id not in self._listings:
+            async with self._pool.process(credential) as process:
+                await self._open(process, credential, Conversation(model="default", messages=()))
+        return self._listings[credential.id]
+
+    async def _attempt(self, conversation: Conversation, credential: Credential) -> AsyncGenerator[Event, None]:
+        async with self._pool.process(credential) as process:
+            yield Accepted()
+            await self._open(process, credential, conversation)
+            await self._write_history(process, conversation)
+            reader = AnswerReader()
+            while not reader.finished:
+                for event in reader.read(await process.message(self._idle_timeout)):
+                    yield event
+
+    async def _open(self, process: Process, credential: Credential, conversation: Conversation) -> None:
+        opened = await process.open(credential, conversation.system, flag_settings(conversation, credential))
+        if isinstance(listing := opened.get("models"), list):
+            self._listings[credential.id] = listing
+
+    async def _write_history(self, process: Process, conversation: Conversation) -> None:
+        """The past turns as they were, then the last one, which asks."""
+        *past, last = conversation.messages
+        for turn in past:
+            if turn.role == "assistant":
+                process.send(assistant_line(turn, conversation.model))
+                continue
+            process.send(user_line(turn, ask=False))
+            # Without waiting for its `result` the turns come out in the wrong order.
+            while (await process.message(self._idle_timeout))["type"] != "result":
+                pass
+        process.send(user_line(last, ask=True))
+        await process.drain()
+
+
+def is_passing(failure: RequestFailure) -> bool:
+    """Whether the same call may go well in a moment: an overload, or a fault on the way."""
+    return type(failure) in (Overloaded, UpstreamError)
+
+
+async def probe(settings: Settings, credential: Credential) -> None:
+    """Asks Anthropic, through Claude Code, whether it takes this credential: the smallest call there is.
+
+    Raises the failure that came back, such as CredentialRefused.
+    """
+    # Its own workplace, since a gateway may be running on the same data directory and use the usual one.
+    program = structs.replace(Program.of(settings), workplace=temporary_directory() / f"w-{token_hex(6)}")
+    program.prepare()
+    engine = ClaudeCode(settings.model_copy(update={"spare_processes": 0, "retries": 0}), program)
+    greeting = Conversation(
+        model="haiku",
+        messages=(Message("user", (Text("Hi"),)),),
+        sampling=Sampling(max_tokens=1),
+    )
+    try:
+        async with aclosing(engine.answer(greeting, credential, "probe")) as events:
+            async for _ in events:
+                pass
+    finally:
+        await engine.stop()

@@ -1,0 +1,72 @@
+"""A conversation as the lines that Claude Code reads: native turns, never flattened into text. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from claude_code_api.conversation import Conversation, Message, Sampling
+from claude_code_api.credential import Credential, CredentialKind
+
+Line = dict[str, Any]
+
+# Claude's newer models refuse the two together (measured: "cannot both be specified"); the docs tell which counts.
+_ONE_OF = ("temperature", "top_p")
+
+
+def user_line(message: Message, *, ask: bool) -> Line:
+    """A user turn; only one with `ask` is answered by the model.
+
+    `client_composed` is what keeps `@path`, `/command`, `!command` and `#note` plain text (policy V3). The uuid
+    is the handle by which a live conversation can be taken back to before this turn.
+    """
+    return {
+        "type": "user",
+        "message": {"role": "user", "content": msgspec.to_builtins(message.content)},
+        "parent_tool_use_id": None,
+        "session_id": "",
+        "uuid": str(uuid4()),
+        "client_composed": True,
+        **({} if ask else {"shouldQuery": False}),
+    }
+
+
+def assistant_line(message: Message, model: str) -> Line:
+    """A turn that the assistant has taken, wherever it took it."""
+    return {
+        "type": "assistant",
+        "message": {
+            "id": f"msg_{uuid4().hex}",
+            "type": "message",
+            "role": "assistant",
+            "model": model,
+            "content": msgspec.to_builtins(message.content),
+            "stop_reason": "end_turn",
+            "stop_sequence": None,
+            "usage": {"input_tokens": 0, "output_tokens": 0},
+        },
+        "parent_tool_use_id": None,
+        "session_id": "",
+        "uuid": str(uuid4()),
+    }
+
+
+def flag_settings(conversation: Conversation, credential: Credential) -> Line:
+    """Claude Code's settings for one turn: the model, the sampling and, where it is one, the Anthropic API key.
+
+    An OAuth token goes another way: this one would leave it in the program's settings.
+    """
+    environment = {"CLAUDE_CODE_EXTRA_BODY": msgspec.json.encode(extra_body(conversation.sampling)).decode()}
+    if credential.kind is CredentialKind.API_KEY:
+        environment["ANTHROPIC_API_KEY"] = credential.token.reveal()
+    return {"model": conversation.model, "env": environment}
+
+
+def extra_body(sampling: Sampling) -> Line:
+    """The fields of Anthropic's request that shape one answer; what is not given is not sent."""
+    body = {name: value for name, value in msgspec.to_builtins(sampling).items() if value is not None}
+    if all(name in body for name in _ONE_OF):
+        del body["top_p"]
+    return body

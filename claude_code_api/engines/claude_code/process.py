@@ -1,0 +1,278 @@
+"""One running Claude Code process: its pipes, its control requests, its end.
+
+It is the transport of an SDK client, which keeps the control protocol (and, for tools, the in-process MCP
+bridge). What the program says of a turn does not pass through the SDK: it is read here and handed on as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionError, Transport
+
+from claude_code_api.credential import Credential, CredentialKind
+from claude_code_api.engines.claude_code.program import Program
+from claude_code_api.errors import UpstreamError, UpstreamTimeout
+
+log = structlog.get_logger(__name__)
+
+Message = dict[str, Any]
+"""A line that the program wrote, decoded."""
+
+BUFFERED_MESSAGES = 256  # then the pipe is left unread: a slow client slows its own process only
+LONGEST_LINE = 64 * 1024 * 1024
+CONTROL_TIMEOUT = 30.0
+IDENTITY_TIMEOUT = 10.0
+
+
+class Process(Transport):
+    """Started by `start`, made ready for one conversation by `open`, ended with its whole group by `end`."""
+
+    def __init__(self, program: Program, credential_id: str) -> None:
+        self.credential_id = credential_id
+        self.home = program.home(credential_id)
+        self.turns: asyncio.Queue[Message | None] = asyncio.Queue(BUFFERED_MESSAGES)
+        self.stderr: deque[str] = deque(maxlen=20)
+        self._program = program
+        self._process: asyncio.subprocess.Process | None = None
+        self._client: ClaudeSDKClient | None = None
+        self._system = ""
+        self._control: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._answers: dict[str, asyncio.Future[Message]] = {}
+        self._requests = itertools.count()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ended = False
+
+    # --- its life ---------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Starts the program in a process group of its own; it does nothing until `open`."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._program.command(os.getpid()),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._program.environment_of(self.home),
+                cwd=self._program.workplace,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise UpstreamError(f"The Claude Code program cannot be started: {error.strerror}.") from error
+        self._tasks = [asyncio.create_task(self._read_stdout()), asyncio.create_task(self._read_stderr())]
+
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
+    @property
+    def alive(self) -> bool:
+        return not self._ended and self._process is not None and self._process.returncode is None
+
+    async def identity(self) -> None:
+        """Waits until the home has a device identity: processes that start before would each make their own."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDENTITY_TIMEOUT):
+                while self.alive and not has_identity(self.home):  # noqa: ASYNC110 - nothing tells us of this file
+                    await asyncio.sleep(0.01)
+
+    async def end(self) -> None:
+        """Ends the process and all of its group, and waits for it. Cannot be interrupted; may be called twice."""
+        self._ended = True
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        while not self.turns.empty():  # the reader may be waiting for room
+            self.turns.get_nowait()
+        client, self._client = self._client, None
+        await asyncio.shield(self._reap(client))
+
+    async def _reap(self, client: ClaudeSDKClient | None) -> None:
+        await self._running.wait()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if client is not None:
+            await client.disconnect()
+        if self._running.stdin is not None:
+            self._running.stdin.close()
+        # Killed, it could not tidy up itself.
+        for leftover in (self.home / "sessions").glob(f"{self.pid}.*"):
+            leftover.unlink(missing_ok=True)
+
+    # --- what is asked of it ----------------------------------------------------------------------------
+
+    async def open(self, credential: Credential, system: str, settings: Message) -> Message:
+        """Gives it the token and the system prompt over standard input, starts the protocol, applies the settings.
+
+        `settings` are Claude Code's own (`model`, `env`). Gives what `initialize` answered: `models`, `account`;
+        it comes before the settings, since a model that they name would stand in its list.
+        """
+        token = credential.token.reveal()
+        if credential.kind is CredentialKind.OAUTH:
+            self.send({"type": "update_environment_variables", "variables": {"CLAUDE_CODE_OAUTH_TOKEN": token}})
+        else:  # sent like a token, it would not be taken
+            self.request("apply_flag_settings", settings={"env": {"ANTHROPIC_API_KEY": token}})
+        self._system = system
+        client = self._client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=self)
+        try:
+            await client.connect()
+            await asyncio.gather(
+                self.request("apply_flag_settings", settings=settings),
+                # Without this, models that can do without thinking would be sent a budget of 31,999 tokens.
+                self.request("set_max_thinking_tokens", max_thinking_tokens=0),
+            )
+        except UpstreamError:
+            raise
+        except Exception as error:  # the SDK raises bare ones for a refused or unanswered control request
+            raise self.failure() from error
+        return await client.get_server_info() or {}
+
+    def request(self, subtype: str, **fields: Any) -> asyncio.Future[Message]:
+        """A control request of ours beside the SDK's. The future holds the answer, or UpstreamError."""
+        number = f"gateway-{next(self._requests)}"
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.send({"type": "control_request", "request_id": number, "request": {"subtype": subtype, **fields}})
+        return answer
+
+    def send(self, message: Message) -> None:
+        """Writes one line; what the pipe does not take yet waits in memory (see `drain`)."""
+        if self.alive and (pipe := self._running.stdin) is not None:
+            pipe.write(msgspec.json.encode(message) + b"\n")
+
+    async def drain(self) -> None:
+        """Waits until the pipe has taken what was sent."""
+        with suppress(ConnectionError):
+            if (pipe := self._running.stdin) is not None:
+                await pipe.drain()
+
+    async def message(self, patience: float) -> Message:
+        """The next message of the turn. UpstreamError when the process is gone, UpstreamTimeout when it is silent
+        for `patience` seconds."""
+        try:
+            message = await asyncio.wait_for(self.turns.get(), patience)
+        except TimeoutError:
+            raise UpstreamTimeout(f"Claude Code said nothing for {patience:.0f} seconds.") from None
+        if message is None:
+            raise self.failure()
+        return message
+
+    def failure(self) -> UpstreamError:
+        """Why it cannot go on. The log has the program's own last words; the client does not need them."""
+        code = self._process.returncode if self._process else None
+        log.warning("claude code ended", pid=self.pid, exit_code=code, stderr=list(self.stderr))
+        return UpstreamError("The Claude Code process ended before the answer was whole; try again.")
+
+    # --- what it says -----------------------------------------------------------------------------------
+
+    @property
+    def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            raise RuntimeError("the process was not started")
+        return self._process
+
+    async def _read_stdout(self) -> None:
+        pipe = self._running.stdout
+        pending: list[bytes] = []
+        size = 0
+        while pipe is not None and (chunk := await pipe.read(1 << 16)):
+            *lines, rest = chunk.split(b"\n")
+            for line in lines:
+                pending.append(line)
+                await self._take(b"".join(pending))
+                pending, size = [], 0
+            pending.append(rest)
+            size += len(rest)
+            if size > LONGEST_LINE:
+                break
+        self._close_queues()
+
+    def _close_queues(self) -> None:
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(UpstreamError("The Claude Code process ended."))
+        self._control.put_nowait(None)
+        if self.turns.full():  # nobody reads any more, or will read what it holds first
+            self.turns.get_nowait()
+        self.turns.put_nowait(None)
+
+    async def _take(self, line: bytes) -> None:
+        try:
+            message = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            log.warning("claude code wrote no JSON", pid=self.pid, size=len(line))
+            return
+        match message.get("type"):
+            case "control_response":
+                self._take_answer(message)
+            case "control_request" | "control_cancel_request":
+                self._control.put_nowait(message)
+            case "stream_event" | "assistant" | "user" | "result" | "rate_limit_event":
+                if not self._ended:
+                    await self.turns.put(message)
+
+    def _take_answer(self, message: Message) -> None:
+        response = message["response"]
+        waiting = self._answers.pop(response.get("request_id", ""), None)
+        if waiting is None:
+            self._control.put_nowait(message)
+        elif not waiting.done():
+            if response.get("subtype") == "success":
+                waiting.set_result(response.get("response") or {})
+            else:
+                waiting.set_exception(UpstreamError("Claude Code refused a control request."))
+
+    async def _read_stderr(self) -> None:
+        pipe = self._running.stderr
+        while pipe is not None and (chunk := await pipe.read(1 << 16)):
+            for line in chunk.decode(errors="replace").splitlines():
+                if line.strip():
+                    self.stderr.append(line[:500])
+                    log.debug("claude code stderr", pid=self.pid, line=line[:500])
+
+    # --- the SDK's transport ----------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Nothing is left to do: the process is started ahead."""
+
+    async def write(self, data: str) -> None:
+        message = msgspec.json.decode(data)
+        if message.get("type") == "control_request" and message["request"].get("subtype") == "initialize":
+            # The SDK has no field for it; without one Claude Code sends its own agent prompt of 30 kB.
+            message["request"]["systemPrompt"] = self._system
+        self.send(message)
+        await self.drain()
+
+    async def read_messages(self) -> AsyncIterator[Message]:
+        while (message := await self._control.get()) is not None:
+            yield message
+        if not self._ended:  # what the SDK waits for will not come; otherwise nobody waits
+            raise CLIConnectionError("the Claude Code process ended")
+
+    async def close(self) -> None:
+        """The SDK lets go of it; `end` ends it."""
+
+    async def end_input(self) -> None:
+        """Never: standard input stays open as long as the process lives."""
+
+    def is_ready(self) -> bool:
+        return self.alive
+
+
+def has_identity(home: Path) -> bool:
+    """Whether Claude Code has made itself a device identity in this home."""
+    try:
+        return bool(msgspec.json.decode((home / ".claude.json").read_bytes()).get("userID"))
+    except (OSError, msgspec.DecodeError, AttributeError):
+        return False

@@ -1,0 +1,80 @@
+"""The straight line: key → model → credential → engine → events, with what each answer tells of the credential."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from msgspec import structs
+
+from claude_code_api.access import Access, ApiKey
+from claude_code_api.conversation import Conversation, Event, Finished, RateLimitStatus
+from claude_code_api.engines.claude_code import ClaudeCode
+from claude_code_api.errors import CredentialRefused, NotFound, PermissionDenied, Unauthenticated
+from claude_code_api.gateway.models import Catalogue, Model, allowed
+from claude_code_api.gateway.remote_images import RemoteImages
+from claude_code_api.secret import Secret
+from claude_code_api.settings import Settings
+
+
+class Gateway:
+    """One for each server. It knows neither HTTP nor any wire format."""
+
+    def __init__(self, settings: Settings, access: Access, engine: ClaudeCode, images: RemoteImages) -> None:
+        self._aliases = settings.model_aliases
+        self._access = access
+        self._engine = engine
+        self._images = images
+
+    def ready(self) -> bool:
+        """Whether a request would be taken now."""
+        return self._engine.ready
+
+    async def authenticate(self, presented: Secret | None) -> ApiKey:
+        """The key that a client presented. Unauthenticated: the same for none, an unknown and a revoked one."""
+        if presented is None:
+            raise Unauthenticated("No API key was given. Send one as `Authorization: Bearer sk-…`.")
+        return await self._access.keys.verify(presented)
+
+    async def models(self, key: ApiKey) -> list[Model]:
+        """The models that a key may use, as Claude Code lists them for its credential."""
+        return (await self._catalogue(key)).listed(key.models)
+
+    async def model(self, key: ApiKey, model_id: str) -> Model:
+        """One of them; NotFound with the code `model_not_found`."""
+        return (await self._catalogue(key)).find(model_id, key.models)
+
+    async def answer(self, key: ApiKey, conversation: Conversation, request_id: str) -> AsyncGenerator[Event, None]:
+        """The events of one answer. Raises a RequestFailure; closing the generator ends the call upstream."""
+        model = await self._resolve(key, conversation.model)
+        if not allowed(key.models, conversation.model, model):
+            raise PermissionDenied(
+                f"This API key may not use the model `{conversation.model}`.", code="model_not_allowed", param="model"
+            )
+        conversation = structs.replace(await self._images.fetch(conversation), model=model)
+        credential = await self._access.credentials.unlock(key.credential_id)
+        try:
+            async with aclosing(self._engine.answer(conversation, credential, tenant=key.id)) as events:
+                async for event in events:
+                    match event:
+                        case RateLimitStatus():
+                            await self._access.credentials.note_limit(credential.id, event)
+                        case Finished():
+                            await self._access.credentials.note_working(credential.id)
+                            yield event
+                        case _:
+                            yield event
+        except CredentialRefused:
+            await self._access.credentials.note_refused(credential.id)
+            raise
+
+    async def _resolve(self, key: ApiKey, name: str) -> str:
+        """The name for Claude Code, without asking it where that can be told without."""
+        try:
+            return Catalogue(aliases=self._aliases).resolve(name)
+        except NotFound:
+            return (await self._catalogue(key)).resolve(name)
+
+    async def _catalogue(self, key: ApiKey) -> Catalogue:
+        credential = await self._access.credentials.unlock(key.credential_id)
+        return Catalogue.of(await self._engine.models(credential), self._aliases)
