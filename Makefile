@@ -18,11 +18,8 @@ demo: $(VENV)/run ## show the main job, with no account and nothing left behind
 serve: $(VENV)/run ## run the gateway (ARGS="--port 9000" for more)
 	@$(BIN)/python -m claude_code_api serve $(ARGS)
 
-test: $(VENV)/dev ## run every test (ARGS="-k keys" for some)
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+test: $(VENV)/dev ## run every test, with coverage (ARGS="-k keys" for some, without)
+	@$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=term:skip-covered)
 
 contract: $(VENV)/dev ## judge the Claude Code program: each fact that the engine leans on
 	@$(BIN)/python -m pytest -m contract $(ARGS)

@@ -9,7 +9,6 @@ from claude_code_api.access import Access
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.errors import NotFound
 from claude_code_api.gateway.gateway import Gateway
-from claude_code_api.gateway.remote_images import RemoteImages
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.surface.app import build
@@ -23,14 +22,14 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
     Raises an OperatorFailure where it cannot start. Nothing of it is left afterwards: no process, no connection.
     """
     with DataDirectory(settings.data_dir).server():
-        async with Access.open(settings, migrate=True) as access, RemoteImages.open(settings) as images:
+        async with Access.open(settings, migrate=True) as access:
             await store_given_credentials(access, settings)
             engine = ClaudeCode(settings)
-            gateway = Gateway(settings, access, engine, images)
+            gateway = Gateway(settings, access, engine)
             server = Server(settings, build(settings, gateway))
             await server.start()
             try:
-                engine.start([record.id for record in await access.credentials.list()])
+                await engine.start([record.id for record in await access.credentials.list()])
                 yield server
             finally:
                 try:

@@ -12,7 +12,7 @@ from claude_code_api.conversation import Conversation, Event, Finished, RateLimi
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.errors import CredentialRefused, NotFound, PermissionDenied, Unauthenticated
 from claude_code_api.gateway.models import Catalogue, Model, allowed
-from claude_code_api.gateway.remote_images import RemoteImages
+from claude_code_api.gateway import remote_images
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 
@@ -20,11 +20,11 @@ from claude_code_api.settings import Settings
 class Gateway:
     """One for each server. It knows neither HTTP nor any wire format."""
 
-    def __init__(self, settings: Settings, access: Access, engine: ClaudeCode, images: RemoteImages) -> None:
+    def __init__(self, settings: Settings, access: Access, engine: ClaudeCode) -> None:
+        self._settings = settings
         self._aliases = settings.model_aliases
         self._access = access
         self._engine = engine
-        self._images = images
 
     def ready(self) -> bool:
         """Whether a request would be taken now."""
@@ -51,7 +51,7 @@ class Gateway:
             raise PermissionDenied(
                 f"This API key may not use the model `{conversation.model}`.", code="model_not_allowed", param="model"
             )
-        conversation = structs.replace(await self._images.fetch(conversation), model=model)
+        conversation = structs.replace(await remote_images.fetch(conversation, self._settings), model=model)
         credential = await self._access.credentials.unlock(key.credential_id)
         try:
             async with aclosing(self._engine.answer(conversation, credential, tenant=key.id)) as events:

@@ -42,40 +42,53 @@ class ClaudeCode:
         )
         self._retries = settings.retries
         self._idle_timeout = settings.idle_timeout
+        self._ignore_unsupported = settings.unsupported_parameters == "ignore"
         self._listings: dict[str, Listing] = {}
+        self.ready = False
 
-    def start(self, credential_ids: Sequence[str]) -> None:
+    async def start(self, credential_ids: Sequence[str]) -> None:
         """Prepares the directories, and has spares started. `credential_ids`: all, the likeliest to be used last."""
         self._program.prepare()
         self._program.tidy(set(credential_ids))
         self._pool.open()
         for credential_id in credential_ids:
             self._pool.keep_ready(credential_id)
+        self.ready = True
 
     async def stop(self) -> None:
         """Ends every process; none is left."""
+        self.ready = False
         await self._pool.close()
         self._program.clear()
 
     async def answer(
         self, conversation: Conversation, credential: Credential, tenant: str
     ) -> AsyncGenerator[Event, None]:
-        """See `engines.Engine`. A failed call is tried again as long as the client has seen nothing of an answer."""
-        for attempt in range(self._retries + 1):
-            told = False
+        """See `engines.Engine`. A call is tried again only as long as the client has seen nothing of an answer."""
+        accepted = told = False
+        failed = 0
+        while True:
             try:
                 async with aclosing(self._attempt(conversation, credential)) as events:
                     async for event in events:
-                        if not isinstance(event, Accepted | RateLimitStatus):
-                            told = True
-                        if attempt == 0 or not isinstance(event, Accepted):
-                            yield event
+                        if isinstance(event, Accepted) and accepted:
+                            continue
+                        accepted = True
+                        told = told or not isinstance(event, Accepted | RateLimitStatus)
+                        yield event
                 return
             except RequestFailure as failure:
-                if told or attempt == self._retries or not is_passing(failure):
+                if told:
                     raise
-                pause = FIRST_PAUSE * 2**attempt * (1 + random.random() / 4)  # noqa: S311 - spreads retries, no secret
-                log.info("trying again", reason=failure.code, attempt=attempt + 1, pause=round(pause, 2))
+                if self._ignore_unsupported and refuses_sampling(failure, conversation.sampling):
+                    sampling = structs.replace(conversation.sampling, **{str(failure.param): None})
+                    conversation = structs.replace(conversation, sampling=sampling)
+                    continue
+                if failed == self._retries or not is_passing(failure):
+                    raise
+                pause = FIRST_PAUSE * 2**failed * (1 + random.random() / 4)  # noqa: S311 - spreads retries, no secret
+                failed += 1
+                log.info("trying again", reason=failure.code, attempt=failed, pause=round(pause, 2))
                 await asyncio.sleep(pause)
 
     async def models(self, credential: Credential) -> Listing:
@@ -118,6 +131,11 @@ class ClaudeCode:
 def is_passing(failure: RequestFailure) -> bool:
     """Whether the same call may go well in a moment: an overload, or a fault on the way."""
     return type(failure) in (Overloaded, UpstreamError)
+
+
+def refuses_sampling(failure: RequestFailure, sampling: Sampling) -> bool:
+    """Whether this model has nothing for a sampling parameter that was given (Claude's newest take none)."""
+    return failure.param in ("temperature", "top_p") and getattr(sampling, failure.param) is not None
 
 
 async def probe(settings: Settings, credential: Credential) -> None:

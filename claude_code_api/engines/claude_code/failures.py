@@ -28,6 +28,7 @@ RETRY_OVERLOADED = 10  # seconds; an estimate, Anthropic tells none
 RETRY_LIMITED = 60
 
 _PREFIX = re.compile(r"^(?:Failed to authenticate\. )?API Error: (?:\d{3} )?")
+_FIELD = re.compile(r"`?(temperature|top_p|max_tokens|stop_sequences)\b")
 _NOT_SIGNED_IN = ("Not logged in", "Invalid API key", "Failed to authenticate", "OAuth token")
 
 
@@ -72,9 +73,11 @@ def failure_of(
 
 
 def _invalid(text: str) -> InvalidRequest:
-    too_long = "too long" in text.lower()
+    named = _FIELD.match(text)
     return InvalidRequest(
-        text or "Anthropic refused the request.", code="context_length_exceeded" if too_long else None
+        text or "Anthropic refused the request.",
+        code="context_length_exceeded" if "prompt is too long" in text.lower() else None,
+        param=named[1] if named else None,
     )
 
 

@@ -1,0 +1,1 @@
+"""Wire formats, one package each: a request becomes a `Conversation`, its events become bytes. Pure: no I/O."""

@@ -1,0 +1,85 @@
+"""A request to `/v1/chat/completions` becomes a `Conversation`. Faults are `InvalidRequest` with the field's path."""
+
+from __future__ import annotations
+
+import msgspec
+
+from claude_code_api.conversation import Conversation, Sampling
+from claude_code_api.dialects.json_body import decode_json
+from claude_code_api.dialects.openai_chat.limits import Limits
+from claude_code_api.dialects.openai_chat.schema import Request, unsupported_field
+from claude_code_api.dialects.openai_chat.turns import read_messages
+from claude_code_api.errors import InvalidRequest
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """What a client asks: a conversation, and how it wants the answer."""
+
+    conversation: Conversation
+    stream: bool
+    include_usage: bool
+
+
+_decoder = msgspec.json.Decoder(Request)
+
+
+def decode(body: bytes, limits: Limits) -> ChatRequest:
+    """The request in `body`; InvalidRequest where it is wrong, over a limit, or asks for what is not supported.
+
+    Faults of `messages` have the code `invalid_messages` and a message that begins `Invalid request format`
+    (policy V1).
+    """
+    try:
+        request = decode_json(body, _decoder, limits.max_depth)
+    except InvalidRequest as fault:
+        raise _as_messages_fault(fault) from None
+    options = request.stream_options
+    if options is not None and not request.stream:
+        raise InvalidRequest(
+            "`stream_options` is only allowed with `stream`.", code="invalid_value", param="stream_options"
+        )
+    if not limits.ignore_unsupported and (row := unsupported_field(request)):
+        raise InvalidRequest(
+            f"`{row.name}` is not supported; leave it out, or give {' or '.join(('null', *row.neutral))}.",
+            code="unsupported_parameter",
+            param=row.name,
+        )
+    system, messages = read_messages(request.messages, limits)
+    conversation = Conversation(
+        model=request.model,
+        messages=messages,
+        system=system,
+        sampling=_sampling(request, limits),
+        end_user=request.user or None,
+    )
+    return ChatRequest(conversation, stream=bool(request.stream), include_usage=bool(options and options.include_usage))
+
+
+def _as_messages_fault(fault: InvalidRequest) -> InvalidRequest:
+    param = fault.param or ""
+    if fault.code == "invalid_value" and (param.partition(".")[0] in ("", "messages")):
+        # a body that is no object has no messages
+        return InvalidRequest(fault.message, code="invalid_messages", param=param or "messages")
+    return fault
+
+
+def _sampling(request: Request, limits: Limits) -> Sampling:
+    return Sampling(
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        temperature=None if request.temperature is None else min(request.temperature, 1.0),
+        top_p=request.top_p,
+        stop_sequences=_stop_sequences(request.stop, limits),
+    )
+
+
+def _stop_sequences(stop: str | list[str] | None, limits: Limits) -> tuple[str, ...]:
+    sequences = [stop] if isinstance(stop, str) else stop or []
+    for index, sequence in enumerate(sequences):
+        if not sequence.strip() and not limits.ignore_unsupported:
+            param = "stop" if isinstance(stop, str) else f"stop.{index}"
+            raise InvalidRequest(
+                f"`{param}` is only whitespace, which Claude takes for no stop sequence.",
+                code="unsupported_parameter",
+                param=param,
+            )
+    return tuple(sequence for sequence in sequences if sequence.strip())

@@ -1,0 +1,113 @@
+"""What every test stands on: no network but loopback, one stand-in for Anthropic's API, tokens made at run time."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import zlib
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from claude_code_api.engines.claude_code import ClaudeCode
+from claude_code_api.settings import Settings, load
+from claude_code_api.stand_in import StandIn
+
+StartEngine = Callable[..., Awaitable[ClaudeCode]]
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only() -> Iterator[None]:
+    """Tests cannot reach anything but this machine: every other address is refused before a packet leaves."""
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOOPBACK):
+            raise AssertionError(f"a test tried to reach {address}")
+        real(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_credentials_of_the_caller() -> Iterator[None]:
+    """The caller's settings, tokens and proxies count for nothing here."""
+    import os
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("CCAPI_", "ANTHROPIC_", "CLAUDE_")) or name.upper() in {
+                "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "PORT", "HTTPS_PORT", "LOG_LEVEL",
+                "ADMIN_PASSWORD", "DATABASE_URL", "REDIS_URL", "SSL_CERT_FILE", "OPENAI_API_KEY", "OPENAI_BASE_URL",
+            }:  # fmt: skip
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def _stand_in_server() -> Iterator[StandIn]:
+    with StandIn.in_thread() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def stand_in(_stand_in_server: StandIn) -> StandIn:
+    """The upstream, with no request recorded yet."""
+    _stand_in_server.clear()
+    return _stand_in_server
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="session")
+def png() -> str:
+    """A real image, 16 by 16 pixels, in base64."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    pixels = b"".join(b"\0" + bytes((x * 7 + y * 3) % 256 for x in range(48)) for y in range(16))
+    header = struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0)
+    whole = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    return b64encode(b"\x89PNG\r\n\x1a\n" + whole).decode()
+
+
+@pytest.fixture
+def settings(stand_in: StandIn, data_dir: Path) -> Callable[..., Settings]:
+    def make(**fields: Any) -> Settings:
+        given = {"spare_processes": 0, "retries": 0, "max_processes": 8, **fields}
+        return load(data_dir=data_dir, anthropic_base_url=stand_in.url, **given)
+
+    return make
+
+
+@pytest_asyncio.fixture
+async def start_engine(settings: Callable[..., Settings]) -> AsyncIterator[StartEngine]:
+    """Starts engines, and ends them after the test."""
+    started: list[ClaudeCode] = []
+
+    async def start(credential_ids: tuple[str, ...] = ("cred-anna", "cred-bert"), **fields: Any) -> ClaudeCode:
+        engine = ClaudeCode(settings(**fields))
+        await engine.start(credential_ids)
+        started.append(engine)
+        return engine
+
+    yield start
+    for engine in started:
+        await engine.stop()
+
+
+@pytest_asyncio.fixture
+async def engine(start_engine: StartEngine) -> ClaudeCode:
+    """One without spares and without retries."""
+    return await start_engine()
