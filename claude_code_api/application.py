@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from claude_code_api.access import Access
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.errors import NotFound
@@ -15,22 +17,30 @@ from claude_code_api.surface.app import build
 from claude_code_api.surface.server import Server
 
 
+class Running(msgspec.Struct, frozen=True):
+    """The parts of a gateway that runs."""
+
+    server: Server
+    access: Access
+    engine: ClaudeCode
+
+
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Server]:
+async def running(settings: Settings) -> AsyncIterator[Running]:
     """A gateway that answers, until the block ends; then running answers get `stop_grace` seconds.
 
     Raises an OperatorFailure where it cannot start. Nothing of it is left afterwards: no process, no connection.
     """
-    with DataDirectory(settings.data_dir).server():
+    with DataDirectory(settings.data_dir).server_lock():
         async with Access.open(settings, migrate=True) as access:
             await store_given_credentials(access, settings)
             engine = ClaudeCode(settings)
             gateway = Gateway(settings, access, engine)
-            server = Server(settings, build(settings, gateway))
+            server = Server(build(settings, gateway), settings)
             await server.start()
             try:
                 await engine.start([record.id for record in await access.credentials.list()])
-                yield server
+                yield Running(server, access, engine)
             finally:
                 try:
                     await server.stop(settings.stop_grace)

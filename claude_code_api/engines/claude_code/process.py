@@ -31,8 +31,8 @@ Message = dict[str, Any]
 
 BUFFERED_MESSAGES = 256  # then the pipe is left unread: a slow client slows its own process only
 LONGEST_LINE = 64 * 1024 * 1024
-CONTROL_TIMEOUT = 30.0
 IDENTITY_TIMEOUT = 10.0
+PIPES_TIMEOUT = 1.0
 
 
 class Process(Transport):
@@ -101,7 +101,10 @@ class Process(Transport):
 
     async def _reap(self, client: ClaudeSDKClient | None) -> None:
         await self._running.wait()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Both read to the end of a pipe, which a stray child of the program could keep open.
+        _, unfinished = await asyncio.wait(self._tasks, timeout=PIPES_TIMEOUT)
+        for task in unfinished:
+            task.cancel()
         if client is not None:
             await client.disconnect()
         if self._running.stdin is not None:

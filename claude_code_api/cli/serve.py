@@ -1,0 +1,81 @@
+"""`serve`: runs the gateway until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from claude_code_api.settings import Settings, load
+
+if TYPE_CHECKING:
+    from claude_code_api.application import Running
+
+
+def serve(
+    data_dir: Annotated[Path | None, typer.Option(help="Directory for everything that is kept.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port for HTTP; 0 takes a free one.")] = None,
+    https_port: Annotated[int | None, typer.Option(help="Port for HTTPS; 0 takes a free one.")] = None,
+    cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM) instead of a self-signed one.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
+) -> None:
+    """Run the gateway until Ctrl+C or SIGTERM.
+
+    Example: claude-code-api serve --port 8000 --data-dir ./data
+    """
+    settings = load(data_dir=data_dir, host=host, port=port, https_port=https_port, cert=cert, key=key)
+    from claude_code_api.operations import logs
+
+    logs.configure(settings.log_level, settings.log_format, sys.stderr)
+    import uvloop
+
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    from claude_code_api.application import running
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as gateway:
+        server = gateway.server
+        print(f"Claude Code API is ready: {server.http_url} and {server.https_url}", flush=True)
+        for line in await _advice(gateway, settings):
+            print(line, file=sys.stderr)
+        await stop.wait()
+        print("Stopping; running answers may end first.", file=sys.stderr)
+
+
+async def _advice(gateway: Running, settings: Settings) -> list[str]:
+    """What to know and what to do next, for the person at the terminal."""
+    lines = []
+    certificate = gateway.server.certificate
+    if certificate is not None and certificate.self_signed:
+        lines += [
+            "The certificate is self-signed:",
+            f"  SHA-256 fingerprint  {certificate.fingerprint}",
+            f"  public-key pin       {certificate.pin}",
+        ]
+    command = f"claude-code-api{{}} --data-dir {shlex.quote(str(settings.data_dir))}"
+    credentials = await gateway.access.credentials.list()
+    if not credentials:
+        lines += [
+            "Next, store a token (asked for, never on the command line):",
+            "  " + command.format(" credentials add main"),
+        ]
+    if not await gateway.access.keys.list():
+        name = credentials[0].name if credentials else "main"
+        lines += [
+            "Next, make a key for a program:",
+            "  " + command.format(f" keys create my-program --credential {shlex.quote(name)}"),
+        ]
+    lines += ["Programs then use", f"  OPENAI_BASE_URL={gateway.server.http_url}/v1  OPENAI_API_KEY=sk-…"]
+    return lines

@@ -1,0 +1,153 @@
+"""The ASGI application: every request passes the same few gates, and is answered in the same shape."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from claude_code_api.dialects.openai_chat import model_card, model_list
+from claude_code_api.errors import MethodNotAllowed, NotFound, Overloaded
+from claude_code_api.settings import Settings
+from claude_code_api.surface.asgi import Receive, Scope, Send
+from claude_code_api.surface.chat import Chat
+from claude_code_api.surface.client import Proxies
+from claude_code_api.surface.cors import Cors
+from claude_code_api.surface.encryption_rule import HttpsAddress, is_admin_path, require_encryption
+from claude_code_api.surface.exchange import Exchange
+from claude_code_api.surface.gateway import Gateway
+from claude_code_api.surface.presented_key import presented_key
+from claude_code_api.surface.rate_limits import RateLimits, tightest
+
+if TYPE_CHECKING:  # the surface needs no database
+    from claude_code_api.access import ApiKey
+
+Handler = Callable[[Exchange], Awaitable[None]]
+KeyHandler = Callable[[Exchange, "ApiKey"], Awaitable[None]]
+
+HTTPS_ADDRESS = "https_address"
+"""Key of the scope's state: where the server answers HTTPS."""
+
+_MODEL = "/v1/models/"
+_HEALTH = frozenset(
+    prefix + path for prefix in ("", "/v1") for path in ("/health", "/health/live", "/health/ready")
+)  # fmt: skip
+
+
+def build(settings: Settings, gateway: Gateway) -> App:
+    return App(settings, gateway)
+
+
+class App:
+    def __init__(self, settings: Settings, gateway: Gateway) -> None:
+        self._settings = settings
+        self._gateway = gateway
+        self._proxies = Proxies(settings.trusted_proxies)
+        self._cors = Cors(settings.cors_origins)
+        self._rate_limits = RateLimits()
+        self._https = HttpsAddress(settings.https_port, (settings.host,), settings.public_url)
+        self._routes: dict[str, tuple[str, Handler]] = {
+            "/v1/chat/completions": ("POST", self._with_key(Chat(settings, gateway))),
+            "/v1/models": ("GET", self._with_key(self._models)),
+            **{path: ("GET", self._ready if path.endswith("/ready") else self._alive) for path in _HEALTH},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        exchange = Exchange(scope, receive, send, headers, self._proxies.client(scope, headers))
+        try:
+            await self._answer(exchange, scope)
+        except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - told and logged, here alone
+            with suppress(asyncio.CancelledError):  # the client left while it was told
+                await exchange.fail(fault)
+        finally:
+            exchange.log()
+
+    async def _answer(self, exchange: Exchange, scope: Scope) -> None:
+        health = exchange.path in _HEALTH
+        await self._limit_address(exchange, charge=not health)
+        exchange.raise_if_ended()
+        exchange.extra_headers += self._cors.headers(exchange.headers)
+        if not health and not exchange.client.secure:
+            origin = self._https_origin(scope, exchange)
+            if is_admin_path(exchange.path):
+                await _to_https(exchange, scope, origin)
+                return
+            require_encryption(exchange.client, self._settings.plain_http, origin)
+        if preflight := self._cors.preflight(exchange.method, exchange.headers):
+            await exchange.answer(204, b"", preflight)
+        else:
+            await self._route(exchange)(exchange)
+
+    def _route(self, exchange: Exchange) -> Handler:
+        path = exchange.path
+        method, handler = self._routes.get(path, ("", self._alive))
+        if not method and path.startswith(_MODEL) and len(path) > len(_MODEL):
+            method, handler = "GET", self._with_key(partial(self._model, model_id=path[len(_MODEL) :]))
+        if not method:
+            raise NotFound("There is no such endpoint.")
+        if exchange.method != method and (exchange.method, method) != ("HEAD", "GET"):
+            allowed = "GET, HEAD" if method == "GET" else method
+            exchange.extra_headers.append((b"allow", allowed.encode()))
+            raise MethodNotAllowed(f"This endpoint answers {allowed}.")
+        return handler
+
+    # --- gates ----------------------------------------------------------------------------------------------
+
+    async def _limit_address(self, exchange: Exchange, *, charge: bool) -> None:
+        rates, who = self._settings.rate_limit_per_ip, "ip:" + exchange.client.bucket
+        count = self._rate_limits.charge if charge else self._rate_limits.peek
+        if allowance := await count(rates, who):
+            exchange.rate_headers = allowance.headers
+            if allowance.spent:
+                raise allowance.refusal
+
+    def _with_key(self, handler: KeyHandler) -> Handler:
+        """Authenticates before the handler reads anything, and counts against the key's limit."""
+
+        async def authenticated(exchange: Exchange) -> None:
+            key = await self._gateway.authenticate(presented_key(exchange.fields))
+            exchange.notes["key_id"] = key.id
+            rates = key.rate_limit or self._settings.rate_limit_per_key
+            if by_key := await self._rate_limits.charge(rates, "key:" + key.id):
+                by_address = await self._rate_limits.peek(
+                    self._settings.rate_limit_per_ip, "ip:" + exchange.client.bucket
+                )
+                exchange.rate_headers = (tightest(by_key, by_address) or by_key).headers
+                if by_key.spent:
+                    raise by_key.refusal
+            await handler(exchange, key)
+
+        return authenticated
+
+    def _https_origin(self, scope: Scope, exchange: Exchange) -> str:
+        address = cast("HttpsAddress", scope["state"].get(HTTPS_ADDRESS, self._https))
+        return address.origin(exchange.headers.get(b"host", b"").decode("latin-1"))
+
+    # --- small routes ---------------------------------------------------------------------------------------
+
+    async def _models(self, exchange: Exchange, key: ApiKey) -> None:
+        await exchange.answer(200, model_list(await self._gateway.models(key)))
+
+    async def _model(self, exchange: Exchange, key: ApiKey, *, model_id: str) -> None:
+        await exchange.answer(200, model_card(await self._gateway.model(key, model_id)))
+
+    async def _alive(self, exchange: Exchange) -> None:
+        await exchange.answer(200, b'{"status":"ok"}')
+
+    async def _ready(self, exchange: Exchange) -> None:
+        if not self._gateway.ready():
+            raise Overloaded("The gateway is not ready.", code="not_ready", retry_after=1)
+        await self._alive(exchange)
+
+
+async def _to_https(exchange: Exchange, scope: Scope, origin: str) -> None:
+    """A redirect for what only reads, PermissionDenied for everything else: it may have told a secret already."""
+    if exchange.method not in ("GET", "HEAD"):
+        require_encryption(exchange.client, "off", origin)
+    target = origin.encode() + scope.get("raw_path", exchange.path.encode())
+    if query := scope.get("query_string"):
+        target += b"?" + query
+    await exchange.answer(308, b"", [(b"location", target)])

@@ -1,0 +1,90 @@
+"""A request's body, whole and unpacked, and never more of it in memory than is allowed (policy V2)."""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+from claude_code_api.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
+from claude_code_api.surface.exchange import ClientDisconnected, Exchange
+
+_JSON = re.compile(rb"application/([\w.+-]+\+)?json *(;.*)?", re.IGNORECASE)
+
+
+def require_json(exchange: Exchange) -> None:
+    """UnsupportedMediaType where a content type is given and it is not JSON's."""
+    given = exchange.headers.get(b"content-type", b"").strip()
+    if given and not _JSON.fullmatch(given):
+        raise UnsupportedMediaType("The body must be JSON: `Content-Type: application/json`.")
+
+
+async def read_body(exchange: Exchange, limit: int) -> bytes:
+    """The body, at most `limit` bytes of it, unpacked.
+
+    RequestTooLarge as soon as that is known: by its declared length before anything is read, else while it comes.
+    How long it may pause is for the connection to watch.
+    """
+    declared = exchange.headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    unpacker = _unpacker(exchange.headers.get(b"content-encoding", b""), limit)
+    parts, size, more = [], 0, True
+    while more:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        more = message.get("more_body", False)
+        part = message.get("body", b"")
+        if unpacker:
+            part = unpacker.unpack(part)
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+    if unpacker:
+        unpacker.finish()
+    exchange.body_read = True
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"The body is larger than {limit} bytes, unpacked.")
+
+
+def _unpacker(encoding: bytes, limit: int) -> _Unpacker | None:
+    match encoding.strip().lower():
+        case b"" | b"identity":
+            return None
+        case b"gzip" | b"x-gzip":
+            return _Unpacker(16 + zlib.MAX_WBITS, limit)
+        case b"deflate":
+            return _Unpacker(zlib.MAX_WBITS, limit)
+    raise UnsupportedMediaType("The body may be encoded with `gzip` or `deflate`, or not at all.")
+
+
+class _Unpacker:
+    """Unpacks a body as it comes, and stops one byte after the limit: a bomb never unfolds."""
+
+    def __init__(self, window_bits: int, limit: int) -> None:
+        self._window_bits = window_bits
+        self._left = limit + 1
+        self._stream = zlib.decompressobj(window_bits)
+
+    def unpack(self, data: bytes) -> bytes:
+        unpacked = b""
+        try:
+            while data and self._left > 0:
+                if self._stream.eof:  # gzip allows several members, one after the other (RFC 1952, 2.2)
+                    self._stream = zlib.decompressobj(self._window_bits)
+                part = self._stream.decompress(data, self._left)
+                self._left -= len(part)
+                unpacked += part
+                data = self._stream.unused_data
+        except zlib.error:
+            raise InvalidRequest("The body is not encoded as `Content-Encoding` says.", code="invalid_body") from None
+        return unpacked
+
+    def finish(self) -> None:
+        """InvalidRequest where the packed body is cut off."""
+        if not self._stream.eof:
+            raise InvalidRequest("The encoded body is cut off.", code="invalid_body")

@@ -1,0 +1,20 @@
+"""The headers that every answer bears (policy N3)."""
+
+from __future__ import annotations
+
+from claude_code_api.surface.asgi import Fields
+
+ALWAYS: Fields = [
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-xss-protection", b"1; mode=block"),
+    (b"referrer-policy", b"strict-origin-when-cross-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+]
+# For this host alone, and never over plain HTTP (RFC 6797, 7.2).
+ON_HTTPS: Fields = [*ALWAYS, (b"strict-transport-security", b"max-age=31536000")]
+
+
+def security_headers(secure: bool) -> Fields:
+    return ON_HTTPS if secure else ALWAYS
