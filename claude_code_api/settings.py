@@ -25,6 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from sqlalchemy.engine import URL
 
 from claude_code_api.errors import WrongSetting
 from claude_code_api.secret import Secret
@@ -153,7 +154,9 @@ class Settings(BaseSettings):
     max_messages: int = setting(10_000, "Messages in one request.", group="limits", ge=1)
     max_images: int = setting(100, "Images in one request.", group="limits", ge=0)
     remote_images: bool = setting(False, "Whether image URLs are fetched (from public addresses only).", group="limits")
-    max_image_bytes: int = setting(5 * 1024 * 1024, "Size of one image.", group="limits", ge=1024)
+    max_image_bytes: int = setting(
+        3_932_160, "Size of one image; Claude Code takes no larger one.", group="limits", ge=1024
+    )
     remote_image_timeout: float = setting(10.0, "Time to fetch one image.", group="limits", gt=0, le=120)
     unsupported_parameters: Literal["refuse", "ignore"] = setting(
         "refuse", "What happens to request fields that Claude has nothing for.", group="limits"
@@ -238,7 +241,10 @@ class Settings(BaseSettings):
     @property
     def database(self) -> Secret:
         """URL of the database, in SQLAlchemy's form."""
-        return self.database_url or Secret(f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'gateway.db'}")
+        if self.database_url:
+            return self.database_url
+        url = URL.create("sqlite+aiosqlite", database=str(self.data_dir.absolute() / "gateway.db"))
+        return Secret(url.render_as_string())
 
     @property
     def master_key_path(self) -> Path:
@@ -296,6 +302,23 @@ def load(**flags: Any) -> Settings:
         raise WrongSetting(_explain(error)) from None
     except ValueError as error:  # the file is no TOML
         raise WrongSetting(f"{CONFIG_FILE} cannot be read: {error}") from None
+
+
+class _GivenOnly(Settings):
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **more: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def given_only(**fields: Any) -> Settings:
+    """The defaults and what is given here: nothing of the caller's environment or file (the demo, the benchmark)."""
+    return _GivenOnly(**fields)
 
 
 def _explain(error: ValidationError) -> str:

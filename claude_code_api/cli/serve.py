@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import shlex
 import signal
 import sys
@@ -33,9 +34,16 @@ def serve(
     from claude_code_api.operations import logs
 
     logs.configure(settings.log_level, settings.log_format, sys.stderr)
+    _allow_descriptors()
     import uvloop
 
     uvloop.run(_serve(settings))
+
+
+def _allow_descriptors() -> None:
+    """As many open files as the system lets us have: each connection and each process takes some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(settings: Settings) -> None:

@@ -1,0 +1,201 @@
+"""API keys: what programs present instead of a credential (policy K1 to K4)."""
+
+from __future__ import annotations
+
+import builtins
+import hmac
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import RowMapping, exists, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from claude_code_api.access import key_text, names
+from claude_code_api.access.credentials import find_credential
+from claude_code_api.access.memory import Memory
+from claude_code_api.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
+from claude_code_api.secret import Secret
+from claude_code_api.settings import Rates
+from claude_code_api.storage.database import Database
+from claude_code_api.storage.tables import api_keys
+
+REMEMBERED = 10_000
+"""Keys that one process keeps in memory; about 1 kB each."""
+
+_RATES: TypeAdapter[str] = TypeAdapter(Rates)
+_COLUMNS = [column for column in api_keys.c if column.name not in {"hash", "checksummed"}]
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key as it is shown; its text was shown once, when it was made.
+
+    `hint` is its last four characters, `models` what it may use (empty: every model), `rate_limit` as in
+    "100/minute". `last_used_at` comes from the usage records, without a write of its own, and is None until
+    there are any.
+    """
+
+    id: str
+    name: str
+    credential_id: str
+    hint: str
+    models: tuple[str, ...]
+    rate_limit: str | None
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+    @property
+    def is_live(self) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or datetime.now(UTC) < self.expires_at)
+
+
+class ApiKeys:
+    """Keys are stored as HMAC-SHA-256 under the pepper, and looked up by that hash, never by text.
+
+    A plain keyed hash is right for secrets of 250 random bits (ASVS 5.0, 6.5.2). The time of a lookup tells
+    about hashes only, which nobody can choose without the pepper, so nothing else here compares in constant time.
+    """
+
+    def __init__(self, database: Database, pepper: bytes) -> None:
+        self._database = database
+        self._mac = hmac.new(pepper, digestmod="sha256")  # holds the pepper where no repr or pickle finds it
+        self._known: Memory[bytes, ApiKey] = Memory(database.generation, REMEMBERED)
+        self._forms: Memory[str, bool] = Memory(database.generation, 1)
+
+    async def verify(self, presented: Secret) -> ApiKey:
+        """The live key of this text; Unauthenticated, always the same, for any other.
+
+        Known keys come from memory as long as no process changed a key. Unknown ones are never remembered.
+        """
+        hashed = self._hash(presented)
+        key = self._known.get(hashed) or await self._look_up(hashed, presented)
+        if key is None or not key.is_live:
+            raise Unauthenticated("The API key is not valid: it is unknown, revoked or expired.")
+        return key
+
+    async def create(
+        self,
+        name: str,
+        credential: str,
+        *,
+        models: Sequence[str] = (),
+        rate_limit: str | None = None,
+        expires_at: datetime | None = None,
+        created_by: str = "command line",
+    ) -> tuple[ApiKey, Secret]:
+        """A new key on a credential (its name or id), and its text, which cannot be had again.
+
+        Names need not be unique, as with OpenAI. NotFound for an unknown credential, InvalidRequest for a wrong limit.
+        """
+        text = key_text.generate()
+        row = {
+            "id": names.new_id("key"),
+            "name": names.checked(name),
+            "hint": text.hint,
+            "models": [names.checked(model, "models") for model in models],
+            "rate_limit": _checked_rates(rate_limit),
+            "created_at": datetime.now(UTC),
+            "created_by": names.checked(created_by, "created_by"),
+            "expires_at": _checked_expiry(expires_at),
+            "revoked_at": None,
+        }
+        async with self._database.write(announced=True) as connection:
+            row["credential_id"] = (await find_credential(connection, credential))["id"]
+            await connection.execute(api_keys.insert().values(**row, hash=self._hash(text), checksummed=True))
+        return _api_key(row), text
+
+    async def get(self, id_or_name: str) -> ApiKey:
+        """By id, or by name: the live key that bears it, else the latest. Conflict where several live ones do."""
+        async with self._database.read() as connection:
+            return await _find(connection, id_or_name)
+
+    async def revoke(self, id_or_name: str) -> ApiKey:
+        """Refused everywhere on this machine when this returns. Revoking again keeps the first time."""
+        async with self._database.write(announced=True) as connection:
+            key = await _find(connection, id_or_name)
+            if key.revoked_at is None:
+                key = msgspec.structs.replace(key, revoked_at=datetime.now(UTC))
+                change = api_keys.update().where(api_keys.c.id == key.id)
+                await connection.execute(change.values(revoked_at=key.revoked_at))
+        return key
+
+    async def list(self) -> builtins.list[ApiKey]:
+        """All keys, revoked and expired ones too, in the order in which they were made."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(*_COLUMNS).order_by(api_keys.c.created_at, api_keys.c.id))
+            return [_api_key(row) for row in rows.mappings()]
+
+    def _hash(self, text: Secret) -> bytes:
+        mac = self._mac.copy()
+        mac.update(text.reveal().encode(errors="surrogatepass"))
+        return mac.digest()
+
+    async def _look_up(self, hashed: bytes, presented: Secret) -> ApiKey | None:
+        if not key_text.is_well_formed(presented) and not await self._has_other_forms():
+            return None
+        read_at = self._known.now()
+        async with self._database.read() as connection:
+            row = (
+                (await connection.execute(select(*_COLUMNS).where(api_keys.c.hash == hashed))).mappings().one_or_none()
+            )
+        if row is None:
+            return None
+        key = _api_key(row)
+        if key.is_live:
+            self._known.put(hashed, key, read_at)
+        return key
+
+    async def _has_other_forms(self) -> bool:
+        """Whether any stored key is not of our form: only then may text of another form be a key at all."""
+        known = self._forms.get("others")
+        if known is None:
+            read_at = self._forms.now()
+            async with self._database.read() as connection:
+                known = bool(await connection.scalar(select(exists().where(api_keys.c.checksummed.is_(False)))))
+            self._forms.put("others", known, read_at)
+        return known
+
+
+def _api_key(row: RowMapping | dict[str, Any]) -> ApiKey:
+    return ApiKey(**{**row, "models": tuple(row["models"]), "last_used_at": None})
+
+
+async def _find(connection: AsyncConnection, id_or_name: str) -> ApiKey:
+    sought = names.checked(id_or_name)
+    rows = await connection.execute(
+        select(*_COLUMNS)
+        .where(or_(api_keys.c.id == sought, api_keys.c.name == sought))
+        .order_by(api_keys.c.created_at.desc())
+    )
+    found = [_api_key(row) for row in rows.mappings()]
+    live = [key for key in found if key.is_live]
+    for key in found:
+        if key.id == sought:
+            return key
+    if not found:
+        raise NotFound(f"There is no API key {sought!r}.")
+    if len(live) > 1:
+        raise Conflict(f"{len(live)} API keys are named {sought!r}: use an id ({', '.join(key.id for key in live)}).")
+    return (live or found)[0]
+
+
+def _checked_rates(rates: str | None) -> str | None:
+    try:
+        return None if rates is None else _RATES.validate_python(rates)
+    except ValidationError:
+        raise InvalidRequest(
+            'A rate limit is like "100/minute" or "10/second;1000/hour", or "off".', param="rate_limit"
+        ) from None
+
+
+def _checked_expiry(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None or moment <= datetime.now(UTC):
+        raise InvalidRequest("A key's end lies in the future and has a time zone.", param="expires_at")
+    return moment.astimezone(UTC)

@@ -1,0 +1,209 @@
+"""Credentials: tokens in the vault, and what Anthropic last said of each (policy T2, T5, T6)."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import RowMapping, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from claude_code_api.access import names
+from claude_code_api.access.memory import Memory
+from claude_code_api.access.vault import Place, Vault
+from claude_code_api.conversation import RateLimitStatus
+from claude_code_api.credential import Credential, CredentialKind, kind_of
+from claude_code_api.errors import Conflict, NotFound
+from claude_code_api.secret import Secret
+from claude_code_api.storage.database import Database
+from claude_code_api.storage.tables import api_keys, credentials
+
+REMEMBERED = 1_000
+"""Credentials that one process keeps unlocked."""
+LIMIT_REFRESH = 60.0
+"""Seconds after which a limit that has not changed is written again, for the time at which it was seen."""
+
+
+class CredentialRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A credential as it is shown: never the token, `hint` is its last four characters.
+
+    `limit` is what Anthropic last said, seen at `limit_seen_at` (to the minute); `refused_at` is when Anthropic
+    first refused the token, None while it works.
+    """
+
+    id: str
+    name: str
+    kind: CredentialKind
+    hint: str
+    created_at: datetime
+    replaced_at: datetime | None
+    limit: RateLimitStatus | None
+    limit_seen_at: datetime | None
+    refused_at: datetime | None
+
+
+class Credentials:
+    """Tokens are unlocked when used and remembered only until any process changes a key or a credential."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+        self._unlocked: Memory[str, Credential] = Memory(database.generation, REMEMBERED)
+        self._working: Memory[str, bool] = Memory(database.generation, REMEMBERED)
+        self._limits: Memory[str, tuple[RateLimitStatus, float]] = Memory(database.generation, REMEMBERED)
+
+    async def add(self, name: str, token: Secret) -> CredentialRecord:
+        """Conflict where the name is taken, InvalidRequest for a token of no known form."""
+        identifier = names.new_id("cred")
+        row = {
+            "id": identifier,
+            "name": names.checked(name),
+            "created_at": datetime.now(UTC),
+            **self._sealed(identifier, token),
+        }
+        try:
+            async with self._database.write(announced=True) as connection:
+                await connection.execute(credentials.insert().values(row))
+                return _record(await find_credential(connection, identifier))
+        except IntegrityError:
+            raise Conflict(
+                f"There is a credential {row['name']!r} already; replace or remove it.", param="name"
+            ) from None
+
+    async def get(self, id_or_name: str) -> CredentialRecord:
+        async with self._database.read() as connection:
+            return _record(await find_credential(connection, id_or_name))
+
+    async def unlock(self, id_or_name: str) -> Credential:
+        """With its token. NotFound, or VaultFailure where the stored token does not open."""
+        known = self._unlocked.get(id_or_name)
+        if known is None:
+            read_at = self._unlocked.now()
+            async with self._database.read() as connection:
+                row = await find_credential(connection, id_or_name)
+            token = Secret(self._vault.unseal(row["token"], _place(row["id"])).decode())
+            known = Credential(id=row["id"], name=row["name"], kind=CredentialKind(row["kind"]), token=token)
+            self._unlocked.put(id_or_name, known, read_at)
+        return known
+
+    async def replace(self, id_or_name: str, token: Secret) -> CredentialRecord:
+        """Another token under the same id and name, used at once; what Anthropic said of the old one is forgotten."""
+        async with self._database.write(announced=True) as connection:
+            identifier = (await find_credential(connection, id_or_name))["id"]
+            forgotten = dict.fromkeys(["refused_at", "limit_status", "limit_type", "limit_resets_at", "limit_seen_at"])
+            change = credentials.update().where(credentials.c.id == identifier)
+            await connection.execute(
+                change.values(**self._sealed(identifier, token), **forgotten, replaced_at=datetime.now(UTC))
+            )
+            return _record(await find_credential(connection, identifier))
+
+    async def remove(self, id_or_name: str, *, force: bool = False) -> CredentialRecord:
+        """Erases the token. Conflict while live keys stand on it, unless `force` revokes them with it."""
+        now = datetime.now(UTC)
+        async with self._database.write(announced=True) as connection:
+            row = await find_credential(connection, id_or_name)
+            unexpired = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
+            standing = (api_keys.c.credential_id == row["id"]) & api_keys.c.revoked_at.is_(None)
+            live = await connection.scalar(select(func.count()).select_from(api_keys).where(standing & unexpired))
+            if live and not force:
+                raise Conflict(
+                    f"{live} API {'key stands' if live == 1 else 'keys stand'} on the credential {row['name']!r}: "
+                    "revoke them first, or force the removal, which revokes them."
+                )
+            await connection.execute(api_keys.update().where(standing).values(revoked_at=now))
+            gone = credentials.update().where(credentials.c.id == row["id"])
+            await connection.execute(gone.values(removed_at=now, token=None))
+        return _record(row)
+
+    async def note_limit(self, identifier: str, status: RateLimitStatus) -> None:
+        """What Anthropic says of the credential's limit. Written when it differs, or after a minute."""
+        known = self._limits.get(identifier)
+        if known is not None and known[0] == status and time.monotonic() < known[1] + LIMIT_REFRESH:
+            return
+        # Remembered before it is written, so that answers that end at once write it once.
+        self._limits.put(identifier, (status, time.monotonic()), self._limits.now())
+        values = {
+            "limit_status": status.status,
+            "limit_type": status.limit_type,
+            "limit_resets_at": status.resets_at,
+            "limit_seen_at": datetime.now(UTC),
+        }
+        async with self._database.write() as connection:
+            await connection.execute(credentials.update().where(credentials.c.id == identifier).values(values))
+
+    async def note_refused(self, identifier: str) -> None:
+        """Anthropic refused the token."""
+        await self._note(identifier, working=False)
+
+    async def note_working(self, identifier: str) -> None:
+        """Anthropic took the token."""
+        await self._note(identifier, working=True)
+
+    async def list(self) -> builtins.list[CredentialRecord]:
+        """All that are not removed, by name."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(credentials).where(credentials.c.removed_at.is_(None)).order_by(credentials.c.name)
+            )
+            return [_record(row) for row in rows.mappings()]
+
+    async def _note(self, identifier: str, *, working: bool) -> None:
+        """Written, and announced, only when it turns: other processes remember the opposite."""
+        if self._working.get(identifier) is working:
+            return
+        read_at = self._working.now()
+        this = credentials.c.id == identifier
+        async with self._database.read() as connection:
+            refused_at = await connection.scalar(select(credentials.c.refused_at).where(this))
+        if (refused_at is None) is not working:
+            async with self._database.write(announced=True) as connection:
+                turned = None if working else datetime.now(UTC)
+                await connection.execute(credentials.update().where(this).values(refused_at=turned))
+            return
+        self._working.put(identifier, working, read_at)
+
+    def _sealed(self, identifier: str, token: Secret) -> dict[str, Any]:
+        """The columns that follow from the token."""
+        return {
+            "kind": kind_of(token),
+            "token": self._vault.seal(token.reveal().encode(), _place(identifier)),
+            "hint": token.hint,
+        }
+
+
+async def find_credential(connection: AsyncConnection, id_or_name: str) -> RowMapping:
+    """The row of a credential that is not removed, by id before name; NotFound where there is none."""
+    sought = names.checked(id_or_name, "credential")
+    rows = await connection.execute(
+        select(credentials).where(
+            credentials.c.removed_at.is_(None), or_(credentials.c.id == sought, credentials.c.name == sought)
+        )
+    )
+    found = sorted(rows.mappings(), key=lambda row: bool(row["id"] != sought))
+    if not found:
+        raise NotFound(f"There is no credential {sought!r}.")
+    return found[0]
+
+
+def _place(identifier: str) -> Place:
+    return Place("credentials.token", identifier)
+
+
+def _record(row: RowMapping) -> CredentialRecord:
+    seen = row["limit_status"]
+    limit = seen and RateLimitStatus(status=seen, resets_at=row["limit_resets_at"], limit_type=row["limit_type"])
+    return CredentialRecord(
+        id=row["id"],
+        name=row["name"],
+        kind=CredentialKind(row["kind"]),
+        hint=row["hint"],
+        created_at=row["created_at"],
+        replaced_at=row["replaced_at"],
+        limit=limit,
+        limit_seen_at=row["limit_seen_at"],
+        refused_at=row["refused_at"],
+    )

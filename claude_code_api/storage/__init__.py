@@ -1,0 +1,1 @@
+"""Storage: the data directory, tables, migrations and transactions. It knows no meaning."""

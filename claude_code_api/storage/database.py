@@ -1,0 +1,158 @@
+"""The database: opening it, and transactions for reading and for writing."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from claude_code_api.errors import StorageFailure
+from claude_code_api.secret import Secret
+from claude_code_api.storage import migrations
+from claude_code_api.storage.data_directory import DataDirectory, exclusive, make_private
+from claude_code_api.storage.generation import Generation
+
+BUSY_TIMEOUT = 10.0
+"""Seconds that a statement waits for another process's write to SQLite."""
+
+
+class Database:
+    """Transactions on one database. Nothing but statements is awaited inside one, so that each is short."""
+
+    def __init__(self, engine: AsyncEngine, generation: Generation) -> None:
+        self.generation = generation
+        self._engine = engine
+        self._writing = asyncio.Lock()  # writers of this process queue here in order, instead of polling SQLite
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: Secret, directory: DataDirectory, *, migrate: bool = False) -> AsyncIterator[Database]:
+        """The database at HEAD. An empty one is set up; one of an older version is migrated only if `migrate`.
+
+        StorageFailure says why it cannot be opened, without the URL, which may hold a password.
+        """
+        engine = await asyncio.to_thread(_engine, url, directory)
+        generation = await asyncio.to_thread(Generation, directory.path / "generation")
+        database = cls(engine, generation)
+        try:
+            await database._bring_to_head(migrate)
+            yield database
+        finally:
+            await engine.dispose()
+            generation.close()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """One consistent view."""
+        async with self._begun(writes=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self, *, announced: bool = False) -> AsyncIterator[AsyncConnection]:
+        """Committed when the block ends, rolled back when it raises; one writer at a time.
+
+        `announced` raises the generation after the commit: for changes of keys and credentials. A commit once
+        begun is finished and announced even if the caller is cancelled, so that none holds unannounced.
+        """
+        async with self._writing, self._begun(writes=True) as connection:
+            yield connection
+            await _to_its_end(self._commit(connection, announced))
+
+    async def _commit(self, connection: AsyncConnection, announced: bool) -> None:
+        await connection.commit()
+        if announced:
+            await asyncio.to_thread(self.generation.advance)
+
+    @asynccontextmanager
+    async def _begun(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(writes=writes)
+                await connection.begin()
+                yield connection
+        except IntegrityError:
+            raise  # the caller knows which rule it may have broken
+        except DBAPIError as error:
+            raise StorageFailure(f"The database failed: {error.orig}.") from None
+
+    async def _bring_to_head(self, migrate: bool) -> None:
+        async with self.read() as connection:
+            if await connection.run_sync(migrations.version) == migrations.HEAD:
+                return
+        upgrade = await asyncio.to_thread(migrations.load)
+        async with self.write() as connection:
+            await connection.run_sync(upgrade, migrate)
+
+
+def _engine(url: Secret, directory: DataDirectory) -> AsyncEngine:
+    """Loads the driver and prepares a file, which is no work for the event loop."""
+    try:
+        parsed = make_url(url.reveal())
+        engine = create_async_engine(parsed, hide_parameters=True)
+    except (SQLAlchemyError, ImportError) as error:
+        raise StorageFailure(
+            f"The database URL cannot be used ({type(error).__name__}): "
+            "it is like sqlite+aiosqlite:////var/lib/gateway.db or postgresql+asyncpg://…."
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        _prepare_file(parsed, directory)
+        event.listen(engine.sync_engine, "connect", _configure)
+        event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _prepare_file(url: URL, directory: DataDirectory) -> None:
+    """A private file (SQLite gives its companions the same mode) in write-ahead mode, which the file then keeps.
+
+    Two processes that switch the mode at once fail without waiting for each other, hence the lock.
+    """
+    if url.database in {None, "", ":memory:"} or str(url.database).startswith("file:"):
+        raise StorageFailure("The database URL must name a file: sqlite+aiosqlite:///PATH.")
+    path = Path(str(url.database))
+    with exclusive(directory.path / "database.lock"):
+        make_private(path)
+        try:
+            with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.Error as error:
+            raise StorageFailure(f"The database {path} cannot be opened: {error}.") from None
+
+
+def _configure(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where we say, see _begin
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {int(BUSY_TIMEOUT * 1000)}",
+        "foreign_keys = ON",
+        "synchronous = FULL",  # a revocation must outlive a power cut; writes are rare
+        "secure_delete = ON",  # what is deleted is overwritten: ciphertexts of removed credentials
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that turns to writing halfway can fail at once where another writes; it must say so at its start.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Waits for the work even if cancelled meanwhile, and then passes the cancellation on."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled

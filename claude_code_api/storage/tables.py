@@ -1,0 +1,102 @@
+"""The tables. Types are portable between SQLite and PostgreSQL; `migrations/` makes exactly these."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    text,
+)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment, kept in UTC. Goes in and comes out with its time zone; one without is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+vault_records = Table(
+    "vault_records",
+    metadata,
+    Column("id", String(32), primary_key=True),  # what the secret is for: "pepper", …
+    Column("secret", LargeBinary, nullable=False),  # sealed by the vault
+    Column("created_at", UTCDateTime, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("token", LargeBinary),  # sealed by the vault; none once the credential is removed
+    Column("hint", String(4), nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("replaced_at", UTCDateTime),
+    # A removed credential stays as a row without its token, because keys and usage refer to it.
+    Column("removed_at", UTCDateTime),
+    Column("refused_at", UTCDateTime),
+    Column("limit_status", String(64)),
+    Column("limit_type", String(64)),
+    Column("limit_resets_at", BigInteger),  # seconds since the epoch
+    Column("limit_seen_at", UTCDateTime),
+)
+Index(
+    "uq_credentials_name",
+    credentials.c.name,
+    unique=True,
+    sqlite_where=text("removed_at IS NULL"),
+    postgresql_where=text("removed_at IS NULL"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(100), nullable=False, index=True),
+    Column("hash", LargeBinary(32), nullable=False, unique=True),  # HMAC-SHA-256 under the pepper
+    Column("checksummed", Boolean, nullable=False),  # of our own form; an imported key may have any
+    Column("hint", String(4), nullable=False),
+    Column("credential_id", ForeignKey("credentials.id"), nullable=False, index=True),
+    Column("models", JSON, nullable=False),  # a list of names; an empty one allows every model
+    Column("rate_limit", String(200)),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("created_by", String(100), nullable=False),
+    Column("expires_at", UTCDateTime),
+    Column("revoked_at", UTCDateTime),
+)
