@@ -25,7 +25,6 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from sqlalchemy.engine import URL
 
 from claude_code_api.errors import WrongSetting
 from claude_code_api.secret import Secret
@@ -243,6 +242,8 @@ class Settings(BaseSettings):
         """URL of the database, in SQLAlchemy's form."""
         if self.database_url:
             return self.database_url
+        from sqlalchemy.engine import URL  # takes 0.2 s, which no `--help` should
+
         url = URL.create("sqlite+aiosqlite", database=str(self.data_dir.absolute() / "gateway.db"))
         return Secret(url.render_as_string())
 
@@ -305,6 +306,8 @@ def load(**flags: Any) -> Settings:
 
 
 class _GivenOnly(Settings):
+    model_config = SettingsConfigDict(toml_file=None)
+
     @classmethod
     def settings_customise_sources(
         cls,

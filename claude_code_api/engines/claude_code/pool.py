@@ -18,7 +18,7 @@ import structlog
 from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code.process import Process, has_identity
 from claude_code_api.engines.claude_code.program import Program
-from claude_code_api.errors import Overloaded, RequestFailure
+from claude_code_api.errors import Overloaded
 
 log = structlog.get_logger(__name__)
 
@@ -153,12 +153,12 @@ class Pool:
                 async with asyncio.timeout(TIDY_INTERVAL):
                     await self._changed.wait()
             self._changed.clear()
-            await self._end_unneeded()
             try:
+                await self._end_unneeded()
                 while (credential_id := self._lacking()) is not None:
                     await self._add_spare(credential_id)
-            except RequestFailure as failure:
-                log.warning("no spare process", reason=failure.message)
+            except Exception:  # whatever it was: requests go on, and later spares may
+                log.warning("no spare process could be started", exc_info=True)
                 await asyncio.sleep(PAUSE_AFTER_FAILURE)
 
     def _lacking(self) -> str | None:

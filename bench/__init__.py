@@ -1,0 +1,1 @@
+"""The benchmark: what is compared is measured side by side, in turns, in one run (`make bench`)."""

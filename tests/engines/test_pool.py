@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+import pytest_asyncio
+from making import oauth
+
+from claude_code_api.engines.claude_code import pool as pool_module
+from claude_code_api.engines.claude_code.pool import Pool, affordable
+from claude_code_api.engines.claude_code.process import Process
+from claude_code_api.engines.claude_code.program import Program
+from claude_code_api.errors import Overloaded, UpstreamError
+from claude_code_api.settings import Settings
+
+MakePool = Callable[..., Pool]
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest_asyncio.fixture
+async def make_pool(settings: Callable[..., Settings]) -> AsyncIterator[MakePool]:
+    program = Program.of(settings())
+    program.prepare()
+    pools: list[Pool] = []
+
+    def make(*, limit: int = 4, spares: int = 0, queue_timeout: float = 5.0) -> Pool:
+        pool = Pool(program, limit=limit, spares=spares, queue_timeout=queue_timeout)
+        pool.open()
+        pools.append(pool)
+        return pool
+
+    yield make
+    for pool in pools:
+        await pool.close()
+    program.clear()
+
+
+@asynccontextmanager
+async def held(pool: Pool, *names: str) -> AsyncIterator[list[Process]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(pool.process(oauth(name))) for name in names]
+
+
+async def test_no_more_processes_run_than_the_limit_and_a_vain_wait_is_told_so(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool(limit=2, queue_timeout=0.2)
+    async with held(pool, "anna", "anna"):
+        with pytest.raises(Overloaded) as caught:
+            async with pool.process(oauth("bert")):
+                pass
+    assert caught.value.retry_after
+    async with held(pool, "bert") as (process,):
+        assert process.alive
+
+
+async def test_those_who_wait_are_served_in_the_order_of_coming(make_pool: MakePool) -> None:
+    pool = make_pool(limit=1)
+    served: list[str] = []
+
+    async def ask(name: str) -> None:
+        async with pool.process(oauth("anna")):
+            served.append(name)
+
+    async with held(pool, "anna"):
+        waiting = []
+        for name in "abc":
+            waiting.append(asyncio.create_task(ask(name)))
+            await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert served == ["a", "b", "c"]
+
+
+async def test_a_request_that_goes_away_while_it_waits_takes_no_place(make_pool: MakePool) -> None:
+    pool = make_pool(limit=1)
+    async with held(pool, "anna"):
+        gone = asyncio.create_task(held(pool, "anna").__aenter__())
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+    async with held(pool, "anna") as (process,):
+        assert process.alive
+
+
+async def test_a_spare_is_started_ahead_and_taken(make_pool: MakePool) -> None:
+    pool = make_pool(spares=2)
+    pool.keep_ready("cred-anna")
+    await until(lambda: pool.spares == 2)
+    waiting = {spare.pid for spare in pool._spares["cred-anna"]}
+    async with held(pool, "anna") as (process,):
+        assert process.pid in waiting
+    await until(lambda: pool.spares == 2)
+
+
+async def test_a_process_never_serves_two_requests(make_pool: MakePool) -> None:
+    pool = make_pool(spares=1)
+    pids = set()
+    for _ in range(3):
+        async with held(pool, "anna") as (process,):
+            pids.add(process.pid)
+        assert not process.alive
+    assert len(pids) == 3
+
+
+async def test_a_spare_never_serves_another_credential(make_pool: MakePool) -> None:
+    pool = make_pool(spares=1)
+    pool.keep_ready("cred-anna")
+    await until(lambda: pool.spares == 1)
+    async with held(pool, "bert") as (process,):
+        assert process.home.name == "cred-bert"
+
+
+async def test_a_spare_makes_way_for_a_request_of_another_credential(make_pool: MakePool) -> None:
+    pool = make_pool(limit=2, spares=2)
+    pool.keep_ready("cred-anna")
+    await until(lambda: pool.spares == 2)
+    async with held(pool, "bert", "bert") as processes:
+        assert all(process.alive for process in processes)
+        assert pool.spares == 0
+
+
+async def test_spares_of_a_credential_that_is_no_longer_used_are_ended(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make_pool(spares=1)
+    pool.keep_ready("cred-anna")
+    await until(lambda: pool.spares == 1)
+    monkeypatch.setattr(pool_module, "SPARES_KEPT", -1.0)
+    pool.keep_ready("cred-bert")
+    await until(lambda: not pool.spares)
+
+
+async def test_a_program_that_cannot_be_started_leaves_no_spare_and_no_stop(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = 0
+
+    async def start(process: Process) -> None:
+        nonlocal started
+        started += 1
+        raise UpstreamError("no")
+
+    monkeypatch.setattr(pool_module, "PAUSE_AFTER_FAILURE", 0.0)
+    monkeypatch.setattr(Process, "start", start)
+    pool = make_pool(spares=1)
+    for expected in (1, 2):
+        pool.keep_ready("cred-anna")
+        await until(lambda expected=expected: started >= expected)
+    assert pool.spares == 0
+
+
+def test_the_default_limit_is_what_the_machine_bears() -> None:
+    assert 2 <= affordable() <= 32
