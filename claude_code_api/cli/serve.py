@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import shlex
 import signal
@@ -72,7 +73,7 @@ async def _advice(gateway: Running, settings: Settings) -> list[str]:
             f"  SHA-256 fingerprint  {certificate.fingerprint}",
             f"  public-key pin       {certificate.pin}",
         ]
-    command = f"claude-code-api{{}} --data-dir {shlex.quote(str(settings.data_dir))}"
+    command = f"{_command()}{{}} --data-dir {shlex.quote(str(settings.data_dir))}"
     credentials = await gateway.access.credentials.list()
     if not credentials:
         lines += [
@@ -87,3 +88,10 @@ async def _advice(gateway: Running, settings: Settings) -> list[str]:
         ]
     lines += ["Programs then use", f"  OPENAI_BASE_URL={gateway.server.http_url}/v1  OPENAI_API_KEY=sk-…"]
     return lines
+
+
+def _command() -> str:
+    """How this program was called, so that the lines above can be copied."""
+    if Path(sys.argv[0]).name == "claude-code-api":
+        return "claude-code-api"
+    return f"{os.path.relpath(sys.executable)} -m claude_code_api"

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from making import answer, anthropic_key, chat, device_of, oauth, outcome, texts
 from msgspec import structs
@@ -276,6 +277,15 @@ class TestTraces:
 
 
 class TestProcess:
+    async def test_it_has_no_processes_of_its_own_which_could_outlive_it(
+        self, engine: ClaudeCode, stand_in: StandIn
+    ) -> None:
+        slow = chat(f"Go {script(tokens=60, pause=0.01)}")
+        async for event in engine.answer(slow, oauth("anna"), "tenant"):
+            if isinstance(event, TextDelta):
+                (program,) = psutil.Process().children()
+                assert program.children() == []
+
     async def test_a_user_message_that_asks_nothing_calls_no_model(self, program: Program, stand_in: StandIn) -> None:
         process = Process(program, "cred-anna")
         await process.start()

@@ -190,8 +190,13 @@ class TestFaults:
     async def test_its_whole_process_group_ends_with_it(
         self, settings: Callable[..., Settings], start_engine: StartEngine, tmp_path: Path
     ) -> None:
+        marker = str(600 + os.getpid() / 1e6)  # the processes of this test alone
+
+        def sleepers() -> list[psutil.Process]:
+            return [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", marker]]
+
         program = tmp_path / "claude"
-        program.write_text("#!/bin/sh\nsleep 600 &\nexec sleep 600\n")
+        program.write_text(f"#!/bin/sh\nsleep {marker} &\nexec sleep {marker}\n")
         program.chmod(0o755)
         engine = await start_engine((), claude_code_path=program)
         home = engine._program.home("cred-anna")
@@ -220,10 +225,6 @@ class TestFaults:
         engine = await start_engine((), claude_code_path=program)
         _, failure = await outcome(engine, chat("Hello"), oauth("anna"))
         assert isinstance(failure, UpstreamError)
-
-
-def sleepers() -> list[psutil.Process]:
-    return [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", "600"]]
 
 
 class TestProbe:

@@ -123,7 +123,7 @@ class TestLaunch:
         script = (
             "import os, subprocess, sys; "
             f"p = subprocess.Popen([sys.executable, '-I', '-S', {str(launcher)!r}, str(os.getpid()), "
-            "'/bin/sh', '-c', 'echo ready; sleep 600'], stdout=subprocess.PIPE, start_new_session=True); "
+            "'/bin/sh', '-c', 'echo ready; exec sleep 601'], stdout=subprocess.PIPE, start_new_session=True); "
             "p.stdout.readline(); print(p.pid, flush=True); p.wait()"
         )
         parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -25,6 +25,8 @@ from claude_code_api.settings import Settings, temporary_directory
 log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = 0.5  # seconds before the first retry; each further one doubles it
+READY_AT_START = 2  # credentials
+
 Listing = list[dict[str, Any]]
 """What Claude Code says of the models that an account may use: `value`, `resolvedModel`, `displayName`, …"""
 
@@ -47,11 +49,11 @@ class ClaudeCode:
         self.ready = False
 
     async def start(self, credential_ids: Sequence[str]) -> None:
-        """Prepares the directories, and has spares started. `credential_ids`: all, the likeliest to be used last."""
+        """Prepares the directories, and has spares started. `credential_ids`: all, the newest last."""
         self._program.prepare()
         self._program.tidy(set(credential_ids))
         self._pool.open()
-        for credential_id in credential_ids:
+        for credential_id in credential_ids[-READY_AT_START:]:  # the others get theirs with their first request
             self._pool.keep_ready(credential_id)
         self.ready = True
 

@@ -60,21 +60,19 @@ class Pool:
     async def process(self, credential: Credential) -> AsyncIterator[Process]:
         """A process of this credential for one request. Overloaded after `queue_timeout` seconds of waiting."""
         await self._admit()
-        process: Process | None = None
         try:
             self._last_used[credential.id] = time.monotonic()
             process = await self._take(credential.id)
             self._busy.add(process)
-            yield process
-        finally:
             try:
-                if process is not None:
-                    await process.end()
-                    self._busy.discard(process)
+                yield process
             finally:
-                self._admitted -= 1
-                self._places.release()
-                self._changed.set()
+                self._busy.discard(process)
+                await process.end()
+        finally:
+            self._admitted -= 1
+            self._places.release()
+            self._changed.set()
 
     def keep_ready(self, credential_id: str) -> None:
         """Has spares of this credential started, as if it had just been used."""
@@ -133,16 +131,15 @@ class Pool:
         """Starts a process; the first one of a credential alone, until it has made the credential's identity."""
         process = Process(self._program, credential_id)
         if has_identity(process.home):
-            await process.start()
-            return process
+            return await _started(process)
         async with self._first_start[credential_id]:
+            await _started(process)
             try:
-                await process.start()
                 await process.identity()
             except BaseException:
                 await process.end()
                 raise
-        return process
+            return process
 
     # --- spares -----------------------------------------------------------------------------------------
 
@@ -184,3 +181,15 @@ class Pool:
             for spare in [spare for spare in line if unused or not spare.alive]:
                 line.remove(spare)
                 await spare.end()
+
+
+async def _started(process: Process) -> Process:
+    """Starts it whole or not at all: one that is given up halfway would have nobody to end it."""
+    starting = asyncio.create_task(process.start())
+    try:
+        await asyncio.shield(starting)
+    except BaseException:
+        await asyncio.wait([starting])
+        await process.end()
+        raise
+    return process
