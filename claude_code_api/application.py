@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -34,7 +35,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     with DataDirectory(settings.data_dir).server_lock():
         async with Access.open(settings, migrate=True) as access:
             await store_given_credentials(access, settings)
-            engine = ClaudeCode(settings)
+            engine = await asyncio.to_thread(ClaudeCode, settings)
             gateway = Gateway(settings, access, engine)
             server = Server(build(settings, gateway), settings)
             await server.start()

@@ -50,8 +50,8 @@ class ClaudeCode:
 
     async def start(self, credential_ids: Sequence[str]) -> None:
         """Prepares the directories, and has spares started. `credential_ids`: all, the newest last."""
-        self._program.prepare()
-        self._program.tidy(set(credential_ids))
+        await asyncio.to_thread(self._program.prepare)
+        await asyncio.to_thread(self._program.tidy, set(credential_ids))
         self._pool.open()
         for credential_id in credential_ids[-READY_AT_START:]:  # the others get theirs with their first request
             self._pool.keep_ready(credential_id)
@@ -61,7 +61,7 @@ class ClaudeCode:
         """Ends every process; none is left."""
         self.ready = False
         await self._pool.close()
-        self._program.clear()
+        await asyncio.to_thread(self._program.clear)
 
     async def answer(
         self, conversation: Conversation, credential: Credential, tenant: str
@@ -146,8 +146,10 @@ async def probe(settings: Settings, credential: Credential) -> None:
     Raises the failure that came back, such as CredentialRefused.
     """
     # Its own workplace, since a gateway may be running on the same data directory and use the usual one.
-    program = structs.replace(Program.of(settings), workplace=temporary_directory() / f"w-{token_hex(6)}")
-    program.prepare()
+    program = structs.replace(
+        await asyncio.to_thread(Program.of, settings), workplace=temporary_directory() / f"w-{token_hex(6)}"
+    )
+    await asyncio.to_thread(program.prepare)
     engine = ClaudeCode(settings.model_copy(update={"spare_processes": 0, "retries": 0}), program)
     greeting = Conversation(
         model="haiku",

@@ -130,7 +130,7 @@ class Pool:
     async def _start(self, credential_id: str) -> Process:
         """Starts a process; the first one of a credential alone, until it has made the credential's identity."""
         process = Process(self._program, credential_id)
-        if has_identity(process.home):
+        if await has_identity(process.home):
             return await _started(process)
         async with self._first_start[credential_id]:
             await _started(process)

@@ -57,7 +57,7 @@ class Process(Transport):
 
     async def start(self) -> None:
         """Starts the program in a process group of its own; it does nothing until `open`."""
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(self.home.mkdir, mode=0o700, parents=True, exist_ok=True)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._program.command(os.getpid()),
@@ -84,7 +84,7 @@ class Process(Transport):
         """Waits until the home has a device identity: processes that start before would each make their own."""
         with suppress(TimeoutError):
             async with asyncio.timeout(IDENTITY_TIMEOUT):
-                while self.alive and not has_identity(self.home):  # noqa: ASYNC110 - nothing tells us of this file
+                while self.alive and not await has_identity(self.home):  # noqa: ASYNC110 - nothing tells us of it
                     await asyncio.sleep(0.01)
 
     async def end(self) -> None:
@@ -109,7 +109,10 @@ class Process(Transport):
             await client.disconnect()
         if self._running.stdin is not None:
             self._running.stdin.close()
-        # Killed, it could not tidy up itself.
+        await asyncio.to_thread(self._remove_leftovers)
+
+    def _remove_leftovers(self) -> None:
+        """What the program keeps of a running session; killed, it could not tidy up itself."""
         for leftover in (self.home / "sessions").glob(f"{self.pid}.*"):
             leftover.unlink(missing_ok=True)
 
@@ -273,9 +276,10 @@ class Process(Transport):
         return self.alive
 
 
-def has_identity(home: Path) -> bool:
+async def has_identity(home: Path) -> bool:
     """Whether Claude Code has made itself a device identity in this home."""
     try:
-        return bool(msgspec.json.decode((home / ".claude.json").read_bytes()).get("userID"))
+        config = await asyncio.to_thread((home / ".claude.json").read_bytes)
+        return bool(msgspec.json.decode(config).get("userID"))
     except (OSError, msgspec.DecodeError, AttributeError):
         return False
