@@ -26,7 +26,6 @@ def test_a_change_empties_it(generation: Generation) -> None:
     assert memory.get("a") is None
 
 
-@pytest.mark.policy("K3")
 def test_what_was_read_before_a_change_is_not_remembered_after_it(generation: Generation) -> None:
     memory: Memory[str, int] = Memory(generation, 3)
     read_at = memory.now()

@@ -58,7 +58,6 @@ async def test_a_new_key_has_the_promised_form_and_is_known(access: Access) -> N
     assert await access.keys.verify(text) == key
 
 
-@pytest.mark.policy("K4")
 async def test_name_maker_time_and_limits_are_kept(access: Access) -> None:
     before = datetime.now(UTC)
     end = datetime.now(timezone(timedelta(hours=2))) + timedelta(days=1)
@@ -113,7 +112,6 @@ async def test_a_key_stands_on_a_credential_that_exists(access: Access) -> None:
         await access.keys.create("laptop", "other")
 
 
-@pytest.mark.policy("K3")
 async def test_a_revoked_key_is_refused_when_the_call_returns(access: Access) -> None:
     key, text = await access.keys.create("laptop", "mine")
     await access.keys.verify(text)
@@ -123,7 +121,6 @@ async def test_a_revoked_key_is_refused_when_the_call_returns(access: Access) ->
     assert revoked == await access.keys.get(key.id)
 
 
-@pytest.mark.policy("K3")
 @pytest.mark.parametrize("statement", ["await access.keys.revoke('laptop')",
                                        "await access.credentials.remove('mine', force=True)"])  # fmt: skip
 async def test_a_revocation_by_another_process_holds_when_it_has_ended(
@@ -138,7 +135,6 @@ async def test_a_revocation_by_another_process_holds_when_it_has_ended(
     assert await refused(access, text)
 
 
-@pytest.mark.policy("K3")
 async def test_no_verify_that_begins_after_a_revocation_succeeds(access: Access) -> None:
     """Whatever is in flight: a look-up overtaken by the revocation must not be remembered."""
     for _ in range(10):
@@ -183,7 +179,6 @@ async def test_a_key_ends_at_its_time_even_while_it_is_remembered(access: Access
     assert statements.count == 0
 
 
-@pytest.mark.policy("K3")
 async def test_an_unknown_key_is_never_remembered_as_known(access: Access) -> None:
     statements = Statements(access)
     for _ in range(3):

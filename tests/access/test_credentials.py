@@ -86,7 +86,6 @@ async def test_a_token_given_as_a_name_is_neither_stored_nor_repeated(access: Ac
         assert token.reveal() not in str(failure.value)
 
 
-@pytest.mark.policy("K3")
 async def test_a_replaced_token_is_used_at_once_under_the_same_id(
     access: Access, token: Secret, make_token: Callable[[str], Secret]
 ) -> None:
@@ -167,7 +166,6 @@ async def test_a_token_moved_to_another_credential_does_not_open(access: Access,
     assert (await access.credentials.unlock("one")).token == token
 
 
-@pytest.mark.policy("T6")
 async def test_the_last_limit_is_kept_and_written_only_when_it_differs(access: Access, token: Secret) -> None:
     record = await access.credentials.add("mine", token)
     assert record.limit is None
@@ -200,7 +198,6 @@ async def test_an_unchanged_limit_is_seen_again_after_a_minute(
     assert second.limit_seen_at > first.limit_seen_at
 
 
-@pytest.mark.policy("T6")
 async def test_a_refusal_is_kept_from_its_first_time_until_the_token_works(access: Access, token: Secret) -> None:
     record = await access.credentials.add("mine", token)
     generation = access.credentials._database.generation

@@ -159,7 +159,6 @@ async def test_a_commit_once_begun_ends_before_the_cancellation_passes_on() -> N
     assert ended.is_set()
 
 
-@pytest.mark.policy("K3")
 @pytest.mark.parametrize(("moment", "whole"), [("before_cursor_execute", False), ("commit", True)])
 async def test_a_cancelled_write_is_either_whole_and_announced_or_not_there(
     database: Database, moment: str, whole: bool

@@ -93,7 +93,6 @@ async def test_a_broken_request_over_https_bears_hsts(serve, monkeypatch):
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
-@pytest.mark.policy("L1")
 async def test_a_broken_request_has_its_line_in_the_log(serve):
     served = limited(serve)
     with structlog.testing.capture_logs() as logs:

@@ -85,7 +85,6 @@ async def test_a_client_that_trusts_the_certificate_verifies_it_strictly(serve, 
     assert (answer.status, answer.body) == (200, b'{"status":"ok"}')
 
 
-@pytest.mark.policy("N2")
 @pytest.mark.parametrize(
     ("version", "accepted"),
     [
@@ -129,7 +128,6 @@ def given(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.policy("N2")
 def test_given_files_are_used_and_nothing_is_made(given):
     loaded = load(given / "data", cert=given / "cert.pem", key=given / "key.pem")
     assert loaded.names == ("gateway.test", "*.wild.test", "192.0.2.1")
@@ -143,7 +141,6 @@ def test_one_file_may_hold_both(given):
     assert load(given, cert=both).names[0] == "gateway.test"
 
 
-@pytest.mark.policy("N2")
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
