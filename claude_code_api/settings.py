@@ -14,7 +14,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationError
 from pydantic.fields import FieldInfo
@@ -41,7 +41,7 @@ def _secret(value: object) -> Secret:
         return value
     if isinstance(value, str) and value.strip():
         return Secret(value.strip())
-    raise ValueError("a text that is not empty")
+    raise ValueError
 
 
 def _rates(value: str) -> str:
@@ -50,15 +50,12 @@ def _rates(value: str) -> str:
         for part in value.split(";")
     ):
         return value
-    raise ValueError('limits such as "100/minute" or "10/second;1000/hour", or "off"')
+    raise ValueError
 
 
 def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
     for network in value:
-        try:
-            ipaddress.ip_network(network, strict=False)
-        except ValueError:
-            raise ValueError('addresses or networks, such as "10.0.0.1" or "10.0.0.0/8"') from None
+        ipaddress.ip_network(network, strict=False)
     return value
 
 
@@ -72,9 +69,18 @@ def _mapped(value: object) -> object:
         return value
     pairs = [part.partition("=") for part in value.split(",") if part.strip()]
     if not all(name.strip() and sign and target.strip() for name, sign, target in pairs):
-        raise ValueError('names and models, such as "gpt-4o=sonnet,gpt-4o-mini=haiku"')
+        raise ValueError
     return {name.strip(): target.strip() for name, _, target in pairs}
 
+
+_WORDS: dict[object, str] = {
+    _secret: "a text that is not empty",
+    _rates: 'limits such as "100/minute" or "10/second;1000/hour", or "off"',
+    _networks: 'addresses or networks, such as "10.0.0.1,192.168.0.0/16"',
+    _listed: 'texts, such as "https://a.example,https://b.example"',
+    _mapped: 'names and models, such as "gpt-4o=sonnet,gpt-4o-mini=haiku"',
+}
+"""What each of these takes, in the words of `allowed`."""
 
 SecretText = Annotated[Secret, BeforeValidator(_secret), PlainSerializer(lambda secret: repr(secret), return_type=str)]
 Rates = Annotated[str, AfterValidator(_rates)]
@@ -266,6 +272,33 @@ def is_secret(field: FieldInfo) -> bool:
     return "Secret" in str(field.annotation) or any("_secret" in str(part) for part in field.metadata)
 
 
+def allowed(field: FieldInfo) -> str:
+    """What a value may be, in words: for the documents, and for who gave a wrong one."""
+    for part in reversed(field.metadata):
+        if words := _WORDS.get(getattr(part, "func", None)):
+            return words
+    if is_secret(field):
+        return _WORDS[_secret]
+    annotation = field.annotation
+    kind = annotation if get_origin(annotation) is Literal else next(iter(get_args(annotation)), annotation)
+    if get_origin(kind) is Literal:
+        *others, last = get_args(kind)
+        return f"{', '.join(others)} or {last}"
+    limits = {
+        name: getattr(part, name) for part in field.metadata for name in ("ge", "gt", "le") if hasattr(part, name)
+    }
+    if kind in (int, float):
+        number = "a whole number" if kind is int else "a number"
+        if "gt" in limits:
+            return f"{number} above {limits['gt']} and up to {limits['le']}"
+        return (
+            f"{number} from {limits['ge']} to {limits['le']}" if "le" in limits else f"{number}, {limits['ge']} or more"
+        )
+    if any(getattr(part, "pattern", None) for part in field.metadata):
+        return 'an address such as "https://example.com"'
+    return "true or false" if kind is bool else "a path" if kind is Path else "a text"
+
+
 class _Environment(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         for variable in environment_names(field_name, field):
@@ -301,7 +334,7 @@ def load(**flags: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise WrongSetting(_explain(error)) from None
-    except ValueError as error:  # the file is no TOML
+    except (OSError, ValueError) as error:  # the file is not ours to read, or no TOML
         raise WrongSetting(f"{CONFIG_FILE} cannot be read: {error}") from None
 
 
@@ -330,9 +363,8 @@ def _explain(error: ValidationError) -> str:
     field = Settings.model_fields.get(name)
     if field is None:
         return f"{name} is no setting; docs/configuration.md lists them all."
-    reason = fault["msg"].removeprefix("Value error, ")
-    shown = "" if is_secret(field) else f" is {str(fault['input'])!r}, which is wrong"
-    return f"The setting {name}{shown}: it must be {reason.removeprefix('Input should be ')}."
+    shown = "" if is_secret(field) else f" is {str(fault['input'])!r}"
+    return f"The setting {name}{shown}: it must be {allowed(field)}."
 
 
 def inherited_environment() -> Mapping[str, str]:

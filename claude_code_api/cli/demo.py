@@ -10,8 +10,9 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 console = Console(highlight=False, soft_wrap=True)
 
 
-def demo() -> None:
+def demo(
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to make its temporary data directory [the system's].")
+    ] = None,
+) -> None:
     """Show the main job with no account: a gateway, a stand-in for Anthropic's API, a chat through Claude Code.
 
     Example: claude-code-api demo
@@ -42,7 +47,7 @@ def demo() -> None:
     import uvloop
 
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="claude-code-api-demo-") as directory:
+    with tempfile.TemporaryDirectory(prefix="claude-code-api-demo-", dir=data_dir) as directory:
         uvloop.run(_demo(Path(directory)))
     console.print(f"\nDone in {time.monotonic() - started:.1f} s; nothing is left running, and no file is left behind.")
 

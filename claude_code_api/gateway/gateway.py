@@ -11,8 +11,8 @@ from claude_code_api.access import Access, ApiKey
 from claude_code_api.conversation import Conversation, Event, Finished, RateLimitStatus
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.errors import CredentialRefused, NotFound, PermissionDenied, Unauthenticated
-from claude_code_api.gateway.models import Catalogue, Model, allowed
 from claude_code_api.gateway import remote_images
+from claude_code_api.gateway.models import Catalogue, Model, allowed
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 

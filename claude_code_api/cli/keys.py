@@ -1,0 +1,164 @@
+"""`keys`: the API keys that programs use instead of a token."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from claude_code_api.cli.command import AsJson, DataDir, settings_for, with_access
+from claude_code_api.cli.output import print_json, print_table, shown
+
+if TYPE_CHECKING:
+    from claude_code_api.access import Access, ApiKey
+    from claude_code_api.secret import Secret
+    from claude_code_api.settings import Settings
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Make, list and revoke the API keys that programs use.
+
+    Example: claude-code-api keys create my-program --credential main
+    """
+
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    """`30m`, `24h`, `7d`, … as a time; BadParameter for anything else."""
+    found = re.fullmatch(r"(\d{1,7})([smhd])", text)
+    if found is None:
+        raise typer.BadParameter("a time is a number and s, m, h or d, such as 30m or 7d")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id or name of the key.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it, such as the program's name.")],
+    credential: Annotated[str, typer.Option(metavar="C", help="Name or id of the credential that it stands on.")],
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="M", help="A model that it may use (repeatable); by default every one.")
+    ] = None,
+    rate_limit: Annotated[
+        str | None, typer.Option(metavar="LIMIT", help="Such as 10/minute, or several joined by `;`.")
+    ] = None,
+    expires: Annotated[
+        timedelta | None, typer.Option(metavar="TIME", parser=duration, help="When it ends, such as 30d.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key, and print it this once.
+
+    Example: claude-code-api keys create my-program --credential main --rate-limit 10/minute --expires 30d
+    """
+    settings = settings_for(data_dir)
+
+    async def make(access: Access) -> tuple[ApiKey, Secret]:
+        ends = datetime.now(UTC) + expires if expires is not None else None
+        return await access.keys.create(name, credential, models=model or (), rate_limit=rate_limit, expires_at=ends)
+
+    key, secret = with_access(settings, "Making the key", make)
+    if as_json:
+        import msgspec
+
+        print_json({**msgspec.to_builtins(key), "key": secret.reveal()})
+        return
+    print(f"This is the key {key.name!r} ({key.id}). It cannot be shown again:", file=sys.stderr)
+    print(secret.reveal(), flush=True)
+    print(f"A program uses it with\n  OPENAI_BASE_URL={base_url(settings)}\n  OPENAI_API_KEY=sk-…", file=sys.stderr)
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List all keys, without their text.
+
+    Example: claude-code-api keys list
+    """
+    keys, names = with_access(settings_for(data_dir), "Reading", _keys_and_credentials)
+    if as_json:
+        print_json(keys)
+    elif keys:
+        print_table(
+            ["Name", "Ends in", "State", "Credential", "Limit", "Made", "Id"],
+            [
+                [key.name, f"…{key.hint}", state(key), names.get(key.credential_id, key.credential_id),
+                 key.rate_limit or "-", shown(key.created_at), key.id]
+                for key in keys
+            ],
+        )  # fmt: skip
+    else:
+        print("There is no key; `claude-code-api keys create NAME --credential C` makes one.", file=sys.stderr)
+
+
+@app.command()
+def show(id_or_name: Id, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show one key, without its text.
+
+    Example: claude-code-api keys show my-program
+    """
+
+    async def find(access: Access) -> tuple[ApiKey, dict[str, str]]:
+        return await access.keys.get(id_or_name), (await _keys_and_credentials(access))[1]
+
+    key, names = with_access(settings_for(data_dir), "Reading", find)
+    if as_json:
+        print_json(key)
+        return
+    print_table(
+        [key.name, ""],
+        [
+            ["id", key.id],
+            ["ends in", f"…{key.hint}"],
+            ["state", state(key)],
+            ["credential", names.get(key.credential_id, key.credential_id)],
+            ["models", ", ".join(key.models) or "every one"],
+            ["limit", key.rate_limit or "-"],
+            ["made", f"{shown(key.created_at)}, {key.created_by}"],
+            ["last used", shown(key.last_used_at)],
+            ["ends", shown(key.expires_at)],
+        ],
+    )
+
+
+@app.command()
+def revoke(id_or_name: Id, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Revoke a key; it is refused from now on.
+
+    Example: claude-code-api keys revoke my-program
+    """
+    key = with_access(settings_for(data_dir), "Revoking", lambda access: access.keys.revoke(id_or_name))
+    if as_json:
+        print_json(key)
+    else:
+        print(f"Revoked the key {key.name!r} ({key.id}).")
+
+
+async def _keys_and_credentials(access: Access) -> tuple[list[ApiKey], dict[str, str]]:
+    """All keys, and the names of credentials by id."""
+    return await access.keys.list(), {each.id: each.name for each in await access.credentials.list()}
+
+
+def state(key: ApiKey) -> str:
+    if key.revoked_at:
+        return f"revoked {shown(key.revoked_at)}"
+    if not key.is_live:
+        return f"ended {shown(key.expires_at)}"
+    return f"live until {shown(key.expires_at)}" if key.expires_at else "live"
+
+
+def base_url(settings: Settings) -> str:
+    """Where a program on this machine finds the API."""
+    everywhere = settings.host in {"0.0.0.0", "::", ""}  # noqa: S104 - recognised, not bound
+    host = "127.0.0.1" if everywhere else f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{settings.public_url or f'http://{host}:{settings.port}'}/v1"

@@ -1,0 +1,142 @@
+"""`keys`: made, listed, shown and revoked, and their text shown once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+
+from claude_code_api.access import Access, ApiKey
+from claude_code_api.cli.keys import base_url, duration, state
+from claude_code_api.errors import Unauthenticated
+from claude_code_api.secret import Secret
+from claude_code_api.settings import load
+from claude_code_api.stand_in import oauth_token
+
+
+@pytest.fixture(autouse=True)
+def _credential(run: Any) -> None:
+    assert run("credentials", "add", "main", stdin=oauth_token("main")).status == 0
+
+
+def verify(data_dir: Path, text: str) -> ApiKey:
+    """The key, as a gateway on this data directory would take it."""
+
+    async def work() -> ApiKey:
+        async with Access.open(load(data_dir=data_dir)) as access:
+            return await access.keys.verify(Secret(text))
+
+    return asyncio.run(work())
+
+
+def test_a_key_is_printed_once_and_alone_on_standard_output(run: Any, data_dir: Path) -> None:
+    ran = run("keys", "create", "program", "--credential", "main")
+    key = ran.out.removesuffix("\n")
+    assert re.fullmatch(r"sk-[0-9A-Za-z]{48}", key)
+    assert verify(data_dir, key).name == "program"
+    assert key not in ran.err
+    assert "OPENAI_BASE_URL=http://127.0.0.1:8000/v1" in ran.err
+    assert "OPENAI_API_KEY" in ran.err
+    for command in (["list"], ["list", "--json"], ["show", "program"], ["show", "program", "--json"]):
+        later = run("keys", *command)
+        assert key[-4:] in later.out
+        assert key[-8:] not in later.out + later.err
+
+
+def test_json_is_one_document_with_the_key(run: Any, data_dir: Path) -> None:
+    ran = run(
+        "keys", "create", "program", "--credential", "main", "--model", "sonnet", "--model", "haiku",
+        "--rate-limit", "10/minute", "--expires", "30d", "--json",
+    )  # fmt: skip
+    assert ran.err == ""
+    made = ran.json
+    assert verify(data_dir, made["key"]).id == made["id"]
+    assert (made["name"], made["models"], made["rate_limit"]) == ("program", ["sonnet", "haiku"], "10/minute")
+    lasts = datetime.fromisoformat(made["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=29) < lasts < timedelta(days=30)
+    assert {**run("keys", "show", made["id"], "--json").json, "key": made["key"]} == made
+
+
+def test_a_revoked_key_is_refused(run: Any, data_dir: Path) -> None:
+    one = run("keys", "create", "one", "--credential", "main", "--json").json
+    two = run("keys", "create", "two", "--credential", "main", "--json").json
+    assert run("keys", "revoke", one["id"]).out == f"Revoked the key 'one' ({one['id']}).\n"
+    with pytest.raises(Unauthenticated):
+        verify(data_dir, one["key"])
+    assert verify(data_dir, two["key"]).name == "two"
+    assert run("keys", "revoke", "two", "--json").json["revoked_at"] is not None
+
+
+def test_the_list_is_a_table_for_people(run: Any) -> None:
+    ran = run("keys", "list")
+    assert (ran.status, ran.out) == (0, "")
+    assert "keys create" in ran.err
+    run("keys", "create", "one", "--credential", "main", "--rate-limit", "5/second")
+    run("keys", "create", "two", "--credential", "main", "--expires", "7d")
+    run("keys", "revoke", "one")
+    heading, one, two = run("keys", "list").out.splitlines()
+    assert heading.split() == ["Name", "Ends", "in", "State", "Credential", "Limit", "Made", "Id"]
+    assert "revoked" in one
+    assert "5/second" in one
+    assert "live until" in two
+    assert "main" in two
+
+
+def test_one_key_is_shown_whole(run: Any) -> None:
+    run("keys", "create", "one", "--credential", "main", "--model", "sonnet")
+    shown = {line.split("  ")[0].strip(): line[12:].strip() for line in run("keys", "show", "one").out.splitlines()}
+    assert (shown["state"], shown["credential"], shown["models"], shown["ends"]) == ("live", "main", "sonnet", "-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create", "x", "--credential", "nobody"], "There is no credential 'nobody'."),
+        (["create", "x", "--credential", "main", "--rate-limit", "often"], "A rate limit is like"),
+        (["create", "x", "--credential", "main", "--expires", "0s"], "A key's end lies in the future"),
+        (["create", "", "--credential", "main"], "A name has 1 to 100 characters"),
+        (["show", "nobody"], "There is no API key 'nobody'."),
+        (["revoke", "nobody"], "There is no API key 'nobody'."),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(run: Any, arguments: list[str], said: str) -> None:
+    assert run("keys", *arguments, "--json").failure.startswith(said)
+
+
+def test_a_key_that_ended_or_lost_its_credential_still_shows(run: Any) -> None:
+    made = run("keys", "create", "one", "--credential", "main", "--json").json
+    run("credentials", "remove", "main", "--force")
+    assert made["credential_id"] in run("keys", "list").out
+    key = msgspec.convert({name: made[name] for name in ApiKey.__struct_fields__}, ApiKey)
+    ended = msgspec.structs.replace(key, expires_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    assert state(ended) == "ended 2026-01-02 03:04 UTC"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0s", 0), ("30m", 1800), ("24h", 86400), ("7d", 604800), ("90s", 90)])
+def test_times_are_a_number_and_a_unit(text: str, seconds: int) -> None:
+    assert duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "7 d", "-1d", "1.5h", "1w", "٣d\n", "99999999d"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        duration(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({}, "http://127.0.0.1:8000/v1"),
+        ({"host": "0.0.0.0", "port": 9000}, "http://127.0.0.1:9000/v1"),
+        ({"host": "::1"}, "http://[::1]:8000/v1"),
+        ({"public_url": "https://claude.example"}, "https://claude.example/v1"),
+    ],
+)
+def test_the_hint_names_the_address_that_programs_use(given: dict[str, Any], url: str) -> None:
+    assert base_url(load(**given)) == url
