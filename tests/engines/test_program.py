@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -110,6 +111,18 @@ class TestLaunch:
     def test_there_are_no_core_dumps(self) -> None:
         process = self.launch(os.getpid(), "ulimit -c")
         assert process.communicate(timeout=10)[0] == "0\n"
+
+    def test_it_inherits_no_descriptor_but_its_pipes(self) -> None:
+        leaked = fcntl.fcntl(0, fcntl.F_DUPFD, 50)
+        os.set_inheritable(leaked, True)
+        from claude_code_api.engines.claude_code import program
+
+        launcher = Path(program.__file__).with_name("launch.py")
+        command = [sys.executable, "-I", "-S", str(launcher), str(os.getpid()), "/bin/sh", "-c", "echo /proc/$$/fd/*"]
+        done = subprocess.run(command, capture_output=True, text=True, close_fds=False, timeout=10)
+        os.close(leaked)
+        open_there = {int(name.rpartition("/")[2]) for name in done.stdout.split()}
+        assert open_there - {0, 1, 2} <= {3}, "3 is the shell's own look into the directory"
 
     def test_nothing_is_started_for_a_parent_that_is_gone(self) -> None:
         process = self.launch(1, "echo started")

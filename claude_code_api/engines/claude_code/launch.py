@@ -15,6 +15,7 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 def main(parent: int, program: str, *arguments: str) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # uvloop leaves its ends of the pipes open
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it ended before we could ask to be told

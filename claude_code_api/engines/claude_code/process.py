@@ -52,6 +52,7 @@ class Process(Transport):
         self._requests = itertools.count()
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = False
+        self._silent = False  # it will say no more
 
     # --- its life ---------------------------------------------------------------------------------------
 
@@ -71,6 +72,7 @@ class Process(Transport):
         except OSError as error:
             raise UpstreamError(f"The Claude Code program cannot be started: {error.strerror}.") from error
         self._tasks = [asyncio.create_task(self._read_stdout()), asyncio.create_task(self._read_stderr())]
+        self._watch = asyncio.create_task(self._watch_end())
 
     @property
     def pid(self) -> int:
@@ -78,7 +80,7 @@ class Process(Transport):
 
     @property
     def alive(self) -> bool:
-        return not self._ended and self._process is not None and self._process.returncode is None
+        return not (self._ended or self._silent) and self._process is not None and self._process.returncode is None
 
     async def identity(self) -> None:
         """Waits until the home has a device identity: processes that start before would each make their own."""
@@ -99,12 +101,16 @@ class Process(Transport):
         client, self._client = self._client, None
         await asyncio.shield(self._reap(client))
 
-    async def _reap(self, client: ClaudeSDKClient | None) -> None:
+    async def _watch_end(self) -> None:
+        """Both tasks read to the end of a pipe, which a stray child of the program could keep open after it."""
         await self._running.wait()
-        # Both read to the end of a pipe, which a stray child of the program could keep open.
         _, unfinished = await asyncio.wait(self._tasks, timeout=PIPES_TIMEOUT)
         for task in unfinished:
             task.cancel()
+        self._close_queues()
+
+    async def _reap(self, client: ClaudeSDKClient | None) -> None:
+        await self._watch
         if client is not None:
             await client.disconnect()
         if self._running.stdin is not None:
@@ -149,6 +155,8 @@ class Process(Transport):
         number = f"gateway-{next(self._requests)}"
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if not self.alive:
+            answer.set_exception(UpstreamError("The Claude Code process ended."))
         self.send({"type": "control_request", "request_id": number, "request": {"subtype": subtype, **fields}})
         return answer
 
@@ -205,6 +213,9 @@ class Process(Transport):
         self._close_queues()
 
     def _close_queues(self) -> None:
+        if self._silent:
+            return
+        self._silent = True
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(UpstreamError("The Claude Code process ended."))
