@@ -9,13 +9,19 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from claude_code_api.access import Access
+from claude_code_api.credential import CredentialKind, kind_of
 from claude_code_api.engines.claude_code import ClaudeCode
-from claude_code_api.errors import NotFound
+from claude_code_api.errors import InvalidRequest, NotFound, WrongSetting
 from claude_code_api.gateway.gateway import Gateway
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.surface.app import build
 from claude_code_api.surface.server import Server
+
+KIND_NAMES = {
+    CredentialKind.OAUTH: "OAuth token (sk-ant-oat01-…)",
+    CredentialKind.API_KEY: "Anthropic API key (sk-ant-api…)",
+}
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -40,21 +46,33 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             server = Server(build(settings, gateway), settings)
             await server.start()
             try:
-                await engine.start([record.id for record in await access.credentials.list()])
+                records = await access.credentials.list()
+                records.sort(key=lambda record: record.replaced_at or record.created_at)
+                await engine.start([record.id for record in records])
                 yield Running(server, access, engine)
             finally:
                 try:
                     await server.stop(settings.stop_grace)
                 finally:
                     await engine.stop()
+                    await gateway.close()
 
 
 async def store_given_credentials(access: Access, settings: Settings) -> None:
     """Stores the tokens that stand in the settings; a changed one replaces what is stored."""
-    given = {"default": settings.claude_code_oauth_token, "default-api": settings.anthropic_api_key}
-    for name, token in given.items():
+    given = {
+        "claude_code_oauth_token": ("default", CredentialKind.OAUTH, settings.claude_code_oauth_token),
+        "anthropic_api_key": ("default-api", CredentialKind.API_KEY, settings.anthropic_api_key),
+    }
+    for setting, (name, kind, token) in given.items():
         if token is None:
             continue
+        try:
+            wrong = kind_of(token) is not kind
+        except InvalidRequest:
+            wrong = True
+        if wrong:
+            raise WrongSetting(f"The setting {setting} holds no {KIND_NAMES[kind]}, or only a part of one.")
         try:
             stored = await access.credentials.unlock(name)
         except NotFound:

@@ -6,7 +6,7 @@ Blocks, roles and stop reasons follow Anthropic's Messages API, the only shape r
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -34,13 +34,45 @@ class Image(msgspec.Struct, frozen=True, tag="image"):
     source: Base64Source | UrlSource
 
 
-Block = Text | Image
+class ToolUse(msgspec.Struct, frozen=True, tag="tool_use"):
+    """The assistant calls a tool of the client's. `input` is a JSON object."""
+
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+class ToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
+    """What a call came to. It stands in the user turn right after the assistant's, one for each of its calls."""
+
+    tool_use_id: str
+    content: tuple[Text | Image, ...]
+    is_error: bool = False
+
+
+Block = Text | Image | ToolUse | ToolResult
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
 class Message(msgspec.Struct, frozen=True):
     role: Literal["user", "assistant"]
     content: tuple[Block, ...]
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that the client runs. `input_schema` is a JSON schema whose type is `object`."""
+
+    name: str
+    description: str = ""
+    input_schema: dict[str, Any]
+
+
+class ToolChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the model must call tools: as it likes, any one, a named one, or none; and only one at a time."""
+
+    type: Literal["auto", "any", "tool", "none"] = "auto"
+    name: str | None = None
+    disable_parallel_tool_use: bool = False
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,6 +82,9 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     temperature: float | None = None
     top_p: float | None = None
     stop_sequences: tuple[str, ...] = ()
+    tool_choice: ToolChoice | None = None
+    output_schema: dict[str, Any] | None = None
+    """The answer is JSON of this schema (structured outputs)."""
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +98,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     messages: tuple[Message, ...]
     system: str = ""
+    tools: tuple[Tool, ...] = ()
     sampling: Sampling = Sampling()
     end_user: str | None = None
 
@@ -101,6 +137,21 @@ class TextDelta(msgspec.Struct, frozen=True):
     text: str
 
 
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call of a client's tool begins; its arguments follow. `index` counts the calls of this answer from 0."""
+
+    index: int
+    id: str
+    name: str
+
+
+class ToolArguments(msgspec.Struct, frozen=True):
+    """A piece of the arguments of the call with this index; the pieces together are a JSON object."""
+
+    index: int
+    json: str
+
+
 class RateLimitStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What Anthropic last said of a credential's limit. `resets_at` is in seconds since the epoch."""
 
@@ -117,5 +168,6 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     stop_sequence: str | None = None
 
 
-Event = Accepted | Started | TextDelta | RateLimitStatus | Finished
-"""Their order: Accepted, Started, any number of TextDelta, Finished; RateLimitStatus anywhere."""
+Event = Accepted | Started | TextDelta | ToolCall | ToolArguments | RateLimitStatus | Finished
+"""Their order: Accepted, Started, any number of TextDelta, ToolCall and ToolArguments, Finished; RateLimitStatus
+anywhere. `Finished` with the stop reason `tool_use` means that the client's next request brings the results."""

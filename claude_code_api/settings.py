@@ -183,6 +183,12 @@ class Settings(BaseSettings):
     spare_processes: int = setting(
         2, "Processes kept ready for each credential in use.", group="claude code", ge=0, le=64
     )
+    reuse_processes: bool = setting(
+        True, "Whether a process stays alive for the next turn of its conversation.", group="claude code"
+    )
+    parked_timeout: float = setting(
+        600.0, "Time that a process waits for the results of a client's tools.", group="claude code", gt=0, le=86400
+    )
     queue_timeout: float = setting(
         60.0, "Time that a request may wait for a process.", group="claude code", ge=0, le=3600
     )

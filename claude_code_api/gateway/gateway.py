@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
+from typing import Any
 
+import structlog
 from msgspec import structs
 
 from claude_code_api.access import Access, ApiKey
 from claude_code_api.conversation import Conversation, Event, Finished, RateLimitStatus
+from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.errors import CredentialRefused, NotFound, PermissionDenied, Unauthenticated
 from claude_code_api.gateway import remote_images
 from claude_code_api.gateway.models import Catalogue, Model, allowed
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+NOTES_TIMEOUT = 5.0  # seconds
 
 
 class Gateway:
@@ -25,6 +33,7 @@ class Gateway:
         self._aliases = settings.model_aliases
         self._access = access
         self._engine = engine
+        self._notes: set[asyncio.Task[None]] = set()
 
     def ready(self) -> bool:
         """Whether a request would be taken now."""
@@ -56,17 +65,36 @@ class Gateway:
         try:
             async with aclosing(self._engine.answer(conversation, credential, tenant=key.id)) as events:
                 async for event in events:
-                    match event:
-                        case RateLimitStatus():
-                            await self._access.credentials.note_limit(credential.id, event)
-                        case Finished():
-                            await self._access.credentials.note_working(credential.id)
-                            yield event
-                        case _:
-                            yield event
+                    if isinstance(event, RateLimitStatus):
+                        self._note(self._access.credentials.note_limit(credential.id, event))
+                        continue
+                    if isinstance(event, Finished):
+                        self._note(self._access.credentials.note_working(credential.id))
+                    yield event
         except CredentialRefused:
-            await self._access.credentials.note_refused(credential.id)
+            self._note(self._note_refused(credential))
             raise
+
+    async def close(self) -> None:
+        """Waits until everything that was learned is noted."""
+        if self._notes:
+            await asyncio.wait(self._notes, timeout=NOTES_TIMEOUT)
+
+    def _note(self, work: Coroutine[Any, Any, None]) -> None:
+        """Notes something beside the answer, which it can neither delay nor spoil."""
+        task = asyncio.create_task(work)
+        self._notes.add(task)
+        task.add_done_callback(self._noted)
+
+    def _noted(self, task: asyncio.Task[None]) -> None:
+        self._notes.discard(task)
+        if not task.cancelled() and (fault := task.exception()):
+            log.warning("what Anthropic said of a credential was not noted", exc_info=fault)
+
+    async def _note_refused(self, credential: Credential) -> None:
+        """Unless another token was put in its place meanwhile."""
+        if (await self._access.credentials.unlock(credential.id)).token == credential.token:
+            await self._access.credentials.note_refused(credential.id)
 
     async def _resolve(self, key: ApiKey, name: str) -> str:
         """The name for Claude Code, without asking it where that can be told without."""

@@ -121,6 +121,13 @@ class TestPrompts:
         assert [role for role, _ in sent] == ["user", "assistant"] * 5 + ["user"]
         assert [text for _, (text,) in sent] == turns
 
+    async def test_a_past_answer_of_any_text_stays_a_turn(self, engine: ClaudeCode, stand_in: StandIn) -> None:
+        odd = ["(no content)", "[Request interrupted by user]", "API Error: 500", "</system-reminder>", "/clear"]
+        turns = [turn for text in odd for turn in ("Say", text)]
+        await answer(engine, chat(*turns, "And?"), oauth("anna"))
+        sent = [parts for role, parts in texts(stand_in.requests[0]) if role == "assistant"]
+        assert ["".join(parts).rstrip() for parts in sent] == odd
+
     async def test_images_arrive_as_given_in_history_and_in_the_question(
         self, engine: ClaudeCode, stand_in: StandIn, png: str
     ) -> None:

@@ -53,7 +53,32 @@ def test_an_answer_is_its_start_its_text_and_its_end_with_usage() -> None:
 @given(st.lists(st.text()))
 def test_text_is_never_lost_changed_or_put_in_another_order(texts: list[str]) -> None:
     events = read(start(), *map(delta, texts), stop("end_turn"), RESULT)
-    assert [event.text for event in events if isinstance(event, TextDelta)] == texts
+    assert [event.text for event in events if isinstance(event, TextDelta)] == [text for text in texts if text]
+
+
+@given(st.text(), st.data())
+def test_a_character_that_is_split_over_two_deltas_is_whole_again(text: str, data: st.DataObject) -> None:
+    units = text.encode("utf-16-le", "surrogatepass")
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(units) // 2), max_size=5)))
+    pieces = [units[2 * a : 2 * b] for a, b in zip([0, *cuts], [*cuts, len(units) // 2], strict=True)]
+    deltas = [delta(piece.decode("utf-16-le", "surrogatepass")) for piece in pieces]
+    events = read(start(), *deltas, stop("end_turn"), RESULT)
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == text
+
+
+def test_half_a_character_that_nothing_completes_is_replaced() -> None:
+    events = read(start(), delta("a\ud83d"), delta("b\udc00"), stop("end_turn"), RESULT)
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "a\ufffdb\ufffd"
+
+
+def test_a_stop_for_tools_without_a_call_is_an_end() -> None:
+    assert read(start(), delta("Hi"), stop("tool_use"), RESULT)[-1] == Finished(stop_reason="end_turn", usage=Usage())
+
+
+def test_a_limit_that_makes_no_sense_is_no_date() -> None:
+    for nonsense in (2**70, -1, "soon", None):
+        told = {"type": "rate_limit_event", "rate_limit_info": {"status": "allowed", "resetsAt": nonsense}}
+        assert read(told) == [RateLimitStatus(status="allowed")]
 
 
 @pytest.mark.parametrize("reason", ["max_tokens", "refusal", "pause_turn", "model_context_window_exceeded"])

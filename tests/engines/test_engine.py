@@ -55,7 +55,8 @@ class TestAnswers:
         await asyncio.gather(*(answer(engine, chat("Hello"), credential) for credential in credentials))
         assert {request.account for request in stand_in.requests} == {c.token.reveal() for c in credentials}
 
-    async def test_no_process_is_left_after_an_answer(self, engine: ClaudeCode) -> None:
+    async def test_no_process_is_left_after_an_answer_where_none_is_reused(self, start_engine: StartEngine) -> None:
+        engine = await start_engine(reuse_processes=False)
         await answer(engine, chat("Hello"), oauth("anna"))
         assert programs() == []
 
@@ -102,6 +103,19 @@ class TestRetries:
         assert isinstance(failure, Overloaded)
         assert len(stand_in.requests) == 2
 
+    async def test_a_full_queue_is_told_after_its_time_and_not_tried_again(
+        self, start_engine: StartEngine, stand_in: StandIn
+    ) -> None:
+        engine = await start_engine(retries=5, max_processes=1, queue_timeout=0.3)
+        task = asyncio.create_task(outcome(engine, chat(f"Go {script(tokens=500, pause=0.02)}"), oauth("anna")))
+        await until(lambda: stand_in.requests)
+        began = asyncio.get_running_loop().time()
+        _, failure = await outcome(engine, chat("Hello"), oauth("anna"))
+        assert isinstance(failure, Overloaded)
+        assert asyncio.get_running_loop().time() - began < 3
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
     @pytest.mark.parametrize("fault", [{"status": 429}, {"status": 403}])
     async def test_what_will_not_pass_in_a_moment_is_not_tried_again(
         self, start_engine: StartEngine, stand_in: StandIn, fault: dict[str, Any]
@@ -130,16 +144,16 @@ class TestEnds:
                 if isinstance(event, TextDelta):
                     break
         await until(lambda: stand_in.requests[0].disconnected, 1.0)
-        assert programs() == []
+        assert (await answer(engine, chat(f"Go {script(text='Fine')}"), oauth("anna")))[0] == "Fine"
 
-    async def test_a_cancelled_answer_ends_its_process_too(self, engine: ClaudeCode, stand_in: StandIn) -> None:
+    async def test_a_cancelled_answer_ends_its_call_too(self, engine: ClaudeCode, stand_in: StandIn) -> None:
         task = asyncio.create_task(answer(engine, chat(f"Go {script(tokens=500, pause=0.02)}"), oauth("anna")))
         await until(lambda: stand_in.requests)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await until(lambda: stand_in.requests[0].disconnected, 1.0)
-        assert programs() == []
+        assert (await answer(engine, chat(f"Go {script(text='Fine')}"), oauth("anna")))[0] == "Fine"
 
     async def test_stopping_ends_spares_and_running_answers_and_clears_up(
         self, start_engine: StartEngine, stand_in: StandIn
@@ -208,6 +222,41 @@ class TestFaults:
         await asyncio.gather(task, return_exceptions=True)
         await until(lambda: not sleepers(), 2.0)
 
+    async def test_a_program_that_never_gets_ready_is_given_up(
+        self, start_engine: StartEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from claude_code_api.engines.claude_code import process
+
+        monkeypatch.setattr(process, "CONTROL_TIMEOUT", 0.3)
+        monkeypatch.setattr(process, "IDENTITY_TIMEOUT", 0.1)
+        program = tmp_path / "claude"
+        program.write_text("#!/bin/sh\nwhile read line; do :; done\n")
+        program.chmod(0o755)
+        engine = await start_engine((), claude_code_path=program)
+        _, failure = await outcome(engine, chat("Hello"), oauth("anna"))
+        assert isinstance(failure, UpstreamTimeout)
+
+    async def test_what_was_said_before_a_process_died_is_not_lost(self, engine: ClaudeCode) -> None:
+        words = [f"{number} " for number in range(400)]
+        heard: list[str] = []
+
+        async def listen_slowly() -> None:
+            async with aclosing(engine.answer(chat(f"Go {script(chunks=words)}"), oauth("anna"), "t")) as events:
+                async for event in events:
+                    if isinstance(event, TextDelta):
+                        heard.append(event.text)
+                    if len(heard) == 1:  # meanwhile more is written than the buffer holds
+                        await asyncio.sleep(0.5)
+                        programs()[0].kill()
+                        await asyncio.sleep(0.2)
+
+        try:
+            await listen_slowly()
+        except UpstreamError:
+            assert heard == words[: len(heard)]
+        else:
+            assert heard == words
+
     async def test_a_program_that_cannot_be_run_is_a_clear_error(
         self, start_engine: StartEngine, tmp_path: Path
     ) -> None:
@@ -218,9 +267,12 @@ class TestFaults:
         _, failure = await outcome(engine, chat("Hello"), oauth("anna"))
         assert isinstance(failure, UpstreamError)
 
-    async def test_nonsense_on_its_output_is_passed_over(self, start_engine: StartEngine, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("output", ["nonsense", "[1]", "{broken"])
+    async def test_nonsense_on_its_output_is_no_answer(
+        self, start_engine: StartEngine, tmp_path: Path, output: str
+    ) -> None:
         program = tmp_path / "claude"
-        program.write_text("#!/bin/sh\necho nonsense\necho oops >&2\nread line\nexit 3\n")
+        program.write_text(f"#!/bin/sh\necho '{output}'\necho oops >&2\nread line\nexit 3\n")
         program.chmod(0o755)
         engine = await start_engine((), claude_code_path=program)
         _, failure = await outcome(engine, chat("Hello"), oauth("anna"))

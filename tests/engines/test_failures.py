@@ -67,3 +67,10 @@ def test_claude_codes_own_words_do_not_reach_a_client(status: int | None, text: 
     failure = failure_of(told)
     assert isinstance(failure, RequestFailure)
     assert mark not in failure.message
+
+
+@pytest.mark.policy("T1")
+def test_a_token_in_anthropics_own_words_is_redacted() -> None:
+    token = "sk-ant-oat01-" + "q" * 80
+    for status in (400, 403):
+        assert token not in failure_of(result(status, f"API Error: {status} no such {token}")).message

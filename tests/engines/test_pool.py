@@ -6,12 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import pytest_asyncio
-from making import oauth
+from making import chat, oauth
 
 from claude_code_api.engines.claude_code import pool as pool_module
-from claude_code_api.engines.claude_code.pool import Pool, affordable
+from claude_code_api.engines.claude_code.pool import Pool, QueueFull, affordable
 from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.program import Program
+from claude_code_api.engines.claude_code.session import Owner, Session
 from claude_code_api.errors import Overloaded, UpstreamError
 from claude_code_api.settings import Settings
 
@@ -43,9 +44,17 @@ async def make_pool(settings: Callable[..., Settings]) -> AsyncIterator[MakePool
 
 
 @asynccontextmanager
+async def one(pool: Pool, name: str) -> AsyncIterator[Session]:
+    conversation, credential = chat("Hello"), oauth(name)
+    owner = Owner.of(conversation, credential, "tenant")
+    async with pool.place(), pool.session(owner, conversation, credential) as session:
+        yield session
+
+
+@asynccontextmanager
 async def held(pool: Pool, *names: str) -> AsyncIterator[list[Process]]:
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(pool.process(oauth(name))) for name in names]
+        yield [(await stack.enter_async_context(one(pool, name))).process for name in names]
 
 
 async def test_no_more_processes_run_than_the_limit_and_a_vain_wait_is_told_so(
@@ -54,7 +63,7 @@ async def test_no_more_processes_run_than_the_limit_and_a_vain_wait_is_told_so(
     pool = make_pool(limit=2, queue_timeout=0.2)
     async with held(pool, "anna", "anna"):
         with pytest.raises(Overloaded) as caught:
-            async with pool.process(oauth("bert")):
+            async with pool.place():
                 pass
     assert caught.value.retry_after
     async with held(pool, "bert") as (process,):
@@ -66,7 +75,7 @@ async def test_those_who_wait_are_served_in_the_order_of_coming(make_pool: MakeP
     served: list[str] = []
 
     async def ask(name: str) -> None:
-        async with pool.process(oauth("anna")):
+        async with pool.place():
             served.append(name)
 
     async with held(pool, "anna"):
@@ -93,13 +102,23 @@ async def test_a_spare_is_started_ahead_and_taken(make_pool: MakePool) -> None:
     pool = make_pool(spares=2)
     pool.keep_ready("cred-anna")
     await until(lambda: pool.spares == 2)
-    waiting = {spare.pid for spare in pool._spares["cred-anna"]}
+    waiting = {spare.process.pid for spare in pool._spares["cred-anna"]}
     async with held(pool, "anna") as (process,):
         assert process.pid in waiting
     await until(lambda: pool.spares == 2)
 
 
-async def test_a_process_never_serves_two_requests(make_pool: MakePool) -> None:
+async def test_a_pool_that_is_closed_starts_nothing_for_those_who_wait(make_pool: MakePool) -> None:
+    pool = make_pool(limit=1)
+    async with held(pool, "anna"):
+        waiting = asyncio.create_task(held(pool, "bert").__aenter__())
+        await asyncio.sleep(0)
+        await pool.close()
+    with pytest.raises(QueueFull):
+        await waiting
+
+
+async def test_a_process_that_was_never_opened_is_not_kept(make_pool: MakePool) -> None:
     pool = make_pool(spares=1)
     pids = set()
     for _ in range(3):

@@ -38,7 +38,7 @@ def test_a_process_gets_nothing_of_our_environment(
     monkeypatch.setenv("ANTHROPIC_API_KEY", "canary")
     monkeypatch.setenv("SOME_SECRET", "canary")
     program = Program.of(settings())
-    assert "canary" not in str(program.environment_of(program.home("cred")))
+    assert "canary" not in str(program.environment_of(program.home("cred"), program.scratch / "x"))
 
 
 def test_proxies_and_authorities_are_handed_on(settings: Callable[..., Settings], tmp_path: Path) -> None:
@@ -80,6 +80,13 @@ class TestWorkplace:
             program.prepare()
         program.workplace.unlink()
 
+    def test_one_of_another_user_is_refused(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        program.workplace.mkdir(mode=0o700)
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        with pytest.raises(OperatorFailure, match="own"):
+            program.prepare()
+        program.workplace.rmdir()
+
     def test_clearing_twice_is_no_fault(self, program: Program) -> None:
         program.prepare()
         program.clear()
@@ -92,7 +99,9 @@ def test_homes_of_credentials_that_are_no_more_are_removed(program: Program) -> 
         (program.home(name) / "sessions").mkdir(parents=True)
         (program.home(name) / "sessions" / "1.json").touch()
         (program.home(name) / ".claude.json").touch()
+    (program.scratch / "left").mkdir()
     program.tidy({"known"})
+    assert not list(program.scratch.iterdir())
     assert not program.home("gone").exists()
     assert [path.name for path in program.home("known").rglob("*") if path.is_file()] == [".claude.json"]
     program.clear()

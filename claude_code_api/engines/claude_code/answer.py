@@ -6,12 +6,25 @@ from typing import Any, get_args
 
 import msgspec
 
-from claude_code_api.conversation import Event, Finished, RateLimitStatus, Started, StopReason, TextDelta, Usage
+from claude_code_api.conversation import (
+    Event,
+    Finished,
+    RateLimitStatus,
+    Started,
+    StopReason,
+    TextDelta,
+    ToolArguments,
+    ToolCall,
+    Usage,
+)
+from claude_code_api.engines.claude_code.client_tools import PREFIX
 from claude_code_api.engines.claude_code.failures import failure_of
 from claude_code_api.errors import UpstreamError
 
-# Left alone after these, Claude Code would ask the model to go on, at the user's cost. The answer is what came.
-_FINAL = frozenset({"max_tokens", "refusal", "model_context_window_exceeded", "pause_turn"})
+# The answer is what came. Left alone after these (but for tool calls, which wait for the client), Claude Code would
+# ask the model to go on, at the user's cost.
+_FINAL = frozenset({"tool_use", "max_tokens", "refusal", "model_context_window_exceeded", "pause_turn"})
+_END_OF_TIME = 253_402_300_800  # the year 10000, in seconds since the epoch
 _STOP_REASONS = frozenset(get_args(StopReason))
 
 
@@ -29,6 +42,8 @@ class AnswerReader:
         self._started = False
         self._end: Finished | None = None
         self._synthetic = False
+        self._calls = 0
+        self._half = ""  # of a surrogate pair, whose other half comes with the next delta
 
     def read(self, message: dict[str, Any]) -> list[Event]:
         """The events that a message stands for. Raises the failure that it tells of."""
@@ -58,11 +73,17 @@ class AnswerReader:
                 self._started = True
                 self._usage = _usage(event["message"].get("usage"), self._usage)
                 return [Started(event["message"]["model"])]
-            case "content_block_delta" if event["delta"]["type"] == "text_delta":
-                return [TextDelta(event["delta"]["text"])]
+            case "content_block_start" if event["content_block"]["type"] == "tool_use":
+                block = event["content_block"]
+                self._calls += 1
+                return [ToolCall(self._calls - 1, block["id"], block["name"].removeprefix(PREFIX))]
+            case "content_block_delta":
+                return self._read_delta(event["delta"])
             case "message_delta":
                 self._usage = _usage(event.get("usage"), self._usage)
                 reason = event["delta"].get("stop_reason")
+                if reason == "tool_use" and not self._calls:
+                    reason = "end_turn"  # there is nothing for a client to do
                 if reason is not None:
                     self._end = Finished(
                         # One that is not known yet ended the answer all the same.
@@ -74,10 +95,20 @@ class AnswerReader:
                     return self._finish()
         return []
 
+    def _read_delta(self, delta: dict[str, Any]) -> list[Event]:
+        match delta["type"]:
+            case "text_delta":
+                text, self._half = _whole_characters(self._half + delta["text"])
+                return [TextDelta(text)] if text else []
+            case "input_json_delta" if delta["partial_json"]:
+                return [ToolArguments(self._calls - 1, delta["partial_json"])]
+        return []
+
     def _read_limit(self, info: dict[str, Any]) -> list[Event]:
+        resets_at = info.get("resetsAt")
         self._limit = RateLimitStatus(
-            status=info.get("status", "unknown"),
-            resets_at=info.get("resetsAt"),
+            status=str(info.get("status", "unknown")),
+            resets_at=resets_at if isinstance(resets_at, int) and 0 <= resets_at < _END_OF_TIME else None,
             limit_type=info.get("rateLimitType"),
         )
         return [self._limit]
@@ -93,3 +124,10 @@ def _usage(counts: dict[str, Any] | None, known: Usage) -> Usage:
     """`known` with the counts that an event brings; Anthropic's later ones are totals, and some are left out."""
     given = {name: count for name in Usage.__struct_fields__ if isinstance(count := (counts or {}).get(name), int)}
     return msgspec.structs.replace(known, **given)
+
+
+def _whole_characters(text: str) -> tuple[str, str]:
+    """What is whole of a text, and a half at its end. A half that nothing completes becomes U+FFFD."""
+    half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+    whole = text[: len(text) - len(half)]
+    return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), half

@@ -14,13 +14,12 @@ from msgspec import structs
 
 from claude_code_api.conversation import Accepted, Conversation, Event, Message, RateLimitStatus, Sampling, Text
 from claude_code_api.credential import Credential
-from claude_code_api.engines.claude_code.answer import AnswerReader
-from claude_code_api.engines.claude_code.history import assistant_line, flag_settings, user_line
 from claude_code_api.engines.claude_code.pool import Pool
-from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.program import Program
+from claude_code_api.engines.claude_code.session import Owner, Session
 from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError
-from claude_code_api.settings import Settings, temporary_directory
+from claude_code_api.secret import Secret
+from claude_code_api.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -41,11 +40,13 @@ class ClaudeCode:
             limit=settings.max_processes,
             spares=settings.spare_processes,
             queue_timeout=settings.queue_timeout,
+            parked_timeout=settings.parked_timeout,
+            reuse=settings.reuse_processes,
         )
         self._retries = settings.retries
         self._idle_timeout = settings.idle_timeout
         self._ignore_unsupported = settings.unsupported_parameters == "ignore"
-        self._listings: dict[str, Listing] = {}
+        self._listings: dict[str, tuple[Secret, Listing]] = {}
         self.ready = False
 
     async def start(self, credential_ids: Sequence[str]) -> None:
@@ -67,67 +68,61 @@ class ClaudeCode:
         self, conversation: Conversation, credential: Credential, tenant: str
     ) -> AsyncGenerator[Event, None]:
         """See `engines.Engine`. A call is tried again only as long as the client has seen nothing of an answer."""
-        accepted = told = False
-        failed = 0
-        while True:
-            try:
-                async with aclosing(self._attempt(conversation, credential)) as events:
-                    async for event in events:
-                        if isinstance(event, Accepted) and accepted:
-                            continue
-                        accepted = True
-                        told = told or not isinstance(event, Accepted | RateLimitStatus)
-                        yield event
-                return
-            except RequestFailure as failure:
-                if told:
-                    raise
-                if self._ignore_unsupported and refuses_sampling(failure, conversation.sampling):
-                    sampling = structs.replace(conversation.sampling, **{str(failure.param): None})
-                    conversation = structs.replace(conversation, sampling=sampling)
-                    continue
-                if failed == self._retries or not is_passing(failure):
-                    raise
-                pause = FIRST_PAUSE * 2**failed * (1 + random.random() / 4)  # noqa: S311 - spreads retries, no secret
-                failed += 1
-                log.info("trying again", reason=failure.code, attempt=failed, pause=round(pause, 2))
-                await asyncio.sleep(pause)
+        async with self._pool.place():
+            yield Accepted()
+            failed = 0
+            while True:
+                told = False
+                try:
+                    async with aclosing(self._attempt(conversation, credential, tenant)) as events:
+                        async for event in events:
+                            told = told or not isinstance(event, RateLimitStatus)
+                            yield event
+                    return
+                except RequestFailure as failure:
+                    if told:
+                        raise
+                    if self._ignore_unsupported and refuses_sampling(failure, conversation.sampling):
+                        sampling = structs.replace(conversation.sampling, **{str(failure.param): None})
+                        conversation = structs.replace(conversation, sampling=sampling)
+                        continue
+                    if failed == self._retries or not is_passing(failure):
+                        raise
+                    pause = FIRST_PAUSE * 2**failed * (1 + random.random() / 4)  # noqa: S311 - no secret
+                    failed += 1
+                    log.info("trying again", reason=failure.code, attempt=failed, pause=round(pause, 2))
+                    await asyncio.sleep(pause)
 
     async def models(self, credential: Credential) -> Listing:
-        """What Claude Code lists for this credential; asked once, and again with every answer."""
-        if credential.id not in self._listings:
-            async with self._pool.process(credential) as process:
-                await self._open(process, credential, Conversation(model="default", messages=()))
-        return self._listings[credential.id]
+        """What Claude Code lists for this credential; asked once, and again with every process that is opened."""
+        token, listing = self._listings.get(credential.id, (None, []))
+        if token != credential.token:
+            nothing = Conversation(model="default", messages=())
+            async with (
+                self._pool.place(),
+                self._pool.session(Owner.of(nothing, credential, ""), nothing, credential) as session,
+            ):
+                listing = await self._open(session, Owner.of(nothing, credential, ""), credential, nothing)
+        return listing
 
-    async def _attempt(self, conversation: Conversation, credential: Credential) -> AsyncGenerator[Event, None]:
-        async with self._pool.process(credential) as process:
-            yield Accepted()
-            await self._open(process, credential, conversation)
-            await self._write_history(process, conversation)
-            reader = AnswerReader()
-            while not reader.finished:
-                for event in reader.read(await process.message(self._idle_timeout)):
+    async def _attempt(
+        self, conversation: Conversation, credential: Credential, tenant: str
+    ) -> AsyncGenerator[Event, None]:
+        owner = Owner.of(conversation, credential, tenant)
+        async with self._pool.session(owner, conversation, credential) as session:
+            if session.owner is None:
+                await self._open(session, owner, credential, conversation)
+            async with aclosing(session.answer(conversation, self._idle_timeout)) as events:
+                async for event in events:
                     yield event
 
-    async def _open(self, process: Process, credential: Credential, conversation: Conversation) -> None:
-        opened = await process.open(credential, conversation.system, flag_settings(conversation, credential))
-        if isinstance(listing := opened.get("models"), list):
-            self._listings[credential.id] = listing
-
-    async def _write_history(self, process: Process, conversation: Conversation) -> None:
-        """The past turns as they were, then the last one, which asks."""
-        *past, last = conversation.messages
-        for turn in past:
-            if turn.role == "assistant":
-                process.send(assistant_line(turn, conversation.model))
-                continue
-            process.send(user_line(turn, ask=False))
-            # Without waiting for its `result` the turns come out in the wrong order.
-            while (await process.message(self._idle_timeout))["type"] != "result":
-                pass
-        process.send(user_line(last, ask=True))
-        await process.drain()
+    async def _open(
+        self, session: Session, owner: Owner, credential: Credential, conversation: Conversation
+    ) -> Listing:
+        opened = await session.open(owner, credential, conversation)
+        listing: Listing = opened.get("models") or []
+        self._listings[credential.id] = (credential.token, listing)
+        return listing
 
 
 def is_passing(failure: RequestFailure) -> bool:
@@ -146,9 +141,7 @@ async def probe(settings: Settings, credential: Credential) -> None:
     Raises the failure that came back, such as CredentialRefused.
     """
     # Its own workplace, since a gateway may be running on the same data directory and use the usual one.
-    program = structs.replace(
-        await asyncio.to_thread(Program.of, settings), workplace=temporary_directory() / f"w-{token_hex(6)}"
-    )
+    program = await asyncio.to_thread(Program.of, settings, token_hex(6))
     await asyncio.to_thread(program.prepare)
     engine = ClaudeCode(settings.model_copy(update={"spare_processes": 0, "retries": 0}), program)
     greeting = Conversation(

@@ -23,6 +23,7 @@ from claude_code_api.errors import (
     RequestTooLarge,
     UpstreamError,
 )
+from claude_code_api.operations.redaction import redact
 
 RETRY_OVERLOADED = 10  # seconds; an estimate, Anthropic tells none
 RETRY_LIMITED = 60
@@ -38,7 +39,7 @@ def failure_of(
     """The failure that a `result` with `is_error` tells of. `limit`: the last rate-limit event; `now`: in seconds."""
     status = result.get("api_error_status")
     raw = result.get("result") or "; ".join(map(str, result.get("errors") or ())) or ""
-    text = _PREFIX.sub("", raw).strip()
+    text = redact(_PREFIX.sub("", raw).strip())
     match status:
         case 400:
             return _invalid(text)
@@ -67,7 +68,7 @@ def failure_of(
         case _ if raw.startswith(_NOT_SIGNED_IN):
             return CredentialRefused("Claude Code did not accept the credential behind this key; replace it.")
         case _ if raw.startswith("Prompt is too long"):
-            return _invalid(raw)
+            return _invalid(text)
         case _:
             return UpstreamError("Anthropic's API could not be reached, or it cut the answer off; try again later.")
 

@@ -9,11 +9,15 @@ import msgspec
 
 from claude_code_api.conversation import Conversation, Message, Sampling
 from claude_code_api.credential import Credential, CredentialKind
+from claude_code_api.engines.claude_code.client_tools import PREFIX
 
 Line = dict[str, Any]
 
 # Claude's newer models refuse the two together (measured: "cannot both be specified"); the docs tell which counts.
 _ONE_OF = ("temperature", "top_p")
+
+
+_NOTHING = "(no content)"  # Claude Code leaves out an assistant's turn that says exactly this
 
 
 def user_line(message: Message, *, ask: bool) -> Line:
@@ -24,7 +28,7 @@ def user_line(message: Message, *, ask: bool) -> Line:
     """
     return {
         "type": "user",
-        "message": {"role": "user", "content": msgspec.to_builtins(message.content)},
+        "message": {"role": "user", "content": blocks(message)},
         "parent_tool_use_id": None,
         "session_id": "",
         "uuid": str(uuid4()),
@@ -42,7 +46,7 @@ def assistant_line(message: Message, model: str) -> Line:
             "type": "message",
             "role": "assistant",
             "model": model,
-            "content": msgspec.to_builtins(message.content),
+            "content": blocks(message),
             "stop_reason": "end_turn",
             "stop_sequence": None,
             "usage": {"input_tokens": 0, "output_tokens": 0},
@@ -51,6 +55,19 @@ def assistant_line(message: Message, model: str) -> Line:
         "session_id": "",
         "uuid": str(uuid4()),
     }
+
+
+def blocks(message: Message) -> list[Line]:
+    """The content of a turn as Anthropic has it, its calls under the names that the model knows the tools by."""
+    plain: list[Line] = []
+    for block in msgspec.to_builtins(message.content):
+        if block["type"] == "tool_use":
+            block["name"] = PREFIX + block["name"]
+        if block.get("text", "").strip() == _NOTHING:
+            plain += [{"type": "text", "text": "("}, {"type": "text", "text": block["text"].lstrip().removeprefix("(")}]
+        else:
+            plain.append(block)
+    return plain
 
 
 def flag_settings(conversation: Conversation, credential: Credential) -> Line:
@@ -69,4 +86,16 @@ def extra_body(sampling: Sampling) -> Line:
     body = {name: value for name, value in msgspec.to_builtins(sampling).items() if value is not None}
     if all(name in body for name in _ONE_OF):
         del body["top_p"]
+    elif "top_p" in body:
+        body["temperature"] = None  # where thinking is off Claude Code sends one of its own, which counts as given
+    if (choice := sampling.tool_choice) is not None:
+        body["tool_choice"] = {"type": choice.type}
+        if choice.name is not None:
+            body["tool_choice"]["name"] = PREFIX + choice.name
+        if choice.type in ("any", "tool"):
+            body["thinking"] = {"type": "disabled"}  # Anthropic refuses the two together
+        if choice.disable_parallel_tool_use and choice.type != "none":
+            body["tool_choice"]["disable_parallel_tool_use"] = True
+    if (schema := body.pop("output_schema", None)) is not None:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     return body

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
+import shutil
 import signal
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -21,6 +24,7 @@ import structlog
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionError, Transport
 
 from claude_code_api.credential import Credential, CredentialKind
+from claude_code_api.engines.claude_code.client_tools import SERVER, ClientTools
 from claude_code_api.engines.claude_code.program import Program
 from claude_code_api.errors import UpstreamError, UpstreamTimeout
 
@@ -31,6 +35,7 @@ Message = dict[str, Any]
 
 BUFFERED_MESSAGES = 256  # then the pipe is left unread: a slow client slows its own process only
 LONGEST_LINE = 64 * 1024 * 1024
+CONTROL_TIMEOUT = 60.0  # seconds; a control request is answered in milliseconds, on a loaded machine in seconds
 IDENTITY_TIMEOUT = 10.0
 PIPES_TIMEOUT = 1.0
 
@@ -41,6 +46,7 @@ class Process(Transport):
     def __init__(self, program: Program, credential_id: str) -> None:
         self.credential_id = credential_id
         self.home = program.home(credential_id)
+        self._scratch = program.scratch / token_hex(4)
         self.turns: asyncio.Queue[Message | None] = asyncio.Queue(BUFFERED_MESSAGES)
         self.stderr: deque[str] = deque(maxlen=20)
         self._program = program
@@ -51,6 +57,7 @@ class Process(Transport):
         self._answers: dict[str, asyncio.Future[Message]] = {}
         self._requests = itertools.count()
         self._tasks: list[asyncio.Task[None]] = []
+        self._reaping: asyncio.Task[None] | None = None
         self._ended = False
         self._silent = False  # it will say no more
 
@@ -59,13 +66,14 @@ class Process(Transport):
     async def start(self) -> None:
         """Starts the program in a process group of its own; it does nothing until `open`."""
         await asyncio.to_thread(self.home.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(self._scratch.mkdir, mode=0o700)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._program.command(os.getpid()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=self._program.environment_of(self.home),
+                env=self._program.environment_of(self.home, self._scratch),
                 cwd=self._program.workplace,
                 start_new_session=True,
             )
@@ -90,27 +98,36 @@ class Process(Transport):
                     await asyncio.sleep(0.01)
 
     async def end(self) -> None:
-        """Ends the process and all of its group, and waits for it. Cannot be interrupted; may be called twice."""
+        """Ends the process and all of its group, and waits for it. Goes on if it is cancelled; may be called twice."""
         self._ended = True
         if self._process is None:
             return
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self.kill()
         while not self.turns.empty():  # the reader may be waiting for room
             self.turns.get_nowait()
-        client, self._client = self._client, None
-        await asyncio.shield(self._reap(client))
+        if self._reaping is None:
+            self._reaping = asyncio.create_task(self._reap())
+        await asyncio.shield(self._reaping)
+
+    def kill(self) -> None:
+        """Ends the process and its group at once; `end` must follow."""
+        if self._running.returncode is None:  # a number that is free again may be somebody else's
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     async def _watch_end(self) -> None:
         """Both tasks read to the end of a pipe, which a stray child of the program could keep open after it."""
         await self._running.wait()
+        with suppress(ProcessLookupError):  # what is left of its group
+            os.killpg(self.pid, signal.SIGKILL)
         _, unfinished = await asyncio.wait(self._tasks, timeout=PIPES_TIMEOUT)
         for task in unfinished:
             task.cancel()
         self._close_queues()
 
-    async def _reap(self, client: ClaudeSDKClient | None) -> None:
+    async def _reap(self) -> None:
         await self._watch
+        client, self._client = self._client, None
         if client is not None:
             await client.disconnect()
         if self._running.stdin is not None:
@@ -119,12 +136,15 @@ class Process(Transport):
 
     def _remove_leftovers(self) -> None:
         """What the program keeps of a running session; killed, it could not tidy up itself."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
         for leftover in (self.home / "sessions").glob(f"{self.pid}.*"):
             leftover.unlink(missing_ok=True)
 
     # --- what is asked of it ----------------------------------------------------------------------------
 
-    async def open(self, credential: Credential, system: str, settings: Message) -> Message:
+    async def open(
+        self, credential: Credential, system: str, settings: Message, tools: ClientTools | None = None
+    ) -> Message:
         """Gives it the token and the system prompt over standard input, starts the protocol, applies the settings.
 
         `settings` are Claude Code's own (`model`, `env`). Gives what `initialize` answered: `models`, `account`;
@@ -136,15 +156,19 @@ class Process(Transport):
         else:  # sent like a token, it would not be taken
             self.request("apply_flag_settings", settings={"env": {"ANTHROPIC_API_KEY": token}})
         self._system = system
-        client = self._client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=self)
+        servers = {SERVER: (tools or ClientTools(())).configuration()}
+        options = ClaudeAgentOptions(verbatim_prompts=True, mcp_servers=dict(servers))
+        client = self._client = ClaudeSDKClient(options, transport=self)
         try:
-            await client.connect()
-            await asyncio.gather(
-                self.request("apply_flag_settings", settings=settings),
-                # Without this, models that can do without thinking would be sent a budget of 31,999 tokens.
-                self.request("set_max_thinking_tokens", max_thinking_tokens=0),
-            )
-        except UpstreamError:
+            with self._patient(CONTROL_TIMEOUT):
+                async with asyncio.timeout(CONTROL_TIMEOUT):
+                    await client.connect()
+                    await asyncio.gather(
+                        self.request("apply_flag_settings", settings=settings),
+                        # Else models that can do without thinking would be sent a budget of 31,999 tokens.
+                        self.request("set_max_thinking_tokens", max_thinking_tokens=0),
+                    )
+        except (UpstreamError, UpstreamTimeout):
             raise
         except Exception as error:  # the SDK raises bare ones for a refused or unanswered control request
             raise self.failure() from error
@@ -165,15 +189,25 @@ class Process(Transport):
         if self.alive and (pipe := self._running.stdin) is not None:
             pipe.write(msgspec.json.encode(message) + b"\n")
 
-    async def drain(self) -> None:
-        """Waits until the pipe has taken what was sent."""
-        with suppress(ConnectionError):
-            if (pipe := self._running.stdin) is not None:
-                await pipe.drain()
+    async def drain(self, patience: float) -> None:
+        """Waits until the pipe has taken what was sent. UpstreamTimeout after `patience` seconds."""
+        with suppress(ConnectionError), self._patient(patience):
+            async with asyncio.timeout(patience):
+                if (pipe := self._running.stdin) is not None:
+                    await pipe.drain()
+
+    @contextmanager
+    def _patient(self, patience: float) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            raise UpstreamTimeout(f"Claude Code did nothing for {patience:.0f} seconds.") from None
 
     async def message(self, patience: float) -> Message:
         """The next message of the turn. UpstreamError when the process is gone, UpstreamTimeout when it is silent
         for `patience` seconds."""
+        if self._silent and self.turns.empty():
+            raise self.failure()
         try:
             message = await asyncio.wait_for(self.turns.get(), patience)
         except TimeoutError:
@@ -200,17 +234,19 @@ class Process(Transport):
         pipe = self._running.stdout
         pending: list[bytes] = []
         size = 0
-        while pipe is not None and (chunk := await pipe.read(1 << 16)):
-            *lines, rest = chunk.split(b"\n")
-            for line in lines:
-                pending.append(line)
-                await self._take(b"".join(pending))
-                pending, size = [], 0
-            pending.append(rest)
-            size += len(rest)
-            if size > LONGEST_LINE:
-                break
-        self._close_queues()
+        try:
+            while pipe is not None and size <= LONGEST_LINE and (chunk := await pipe.read(1 << 16)):
+                *lines, rest = chunk.split(b"\n")
+                for line in lines:
+                    pending.append(line)
+                    await self._take(b"".join(pending))
+                    pending, size = [], 0
+                pending.append(rest)
+                size += len(rest)
+        except UpstreamError:
+            self.kill()
+        finally:
+            self._close_queues()
 
     def _close_queues(self) -> None:
         if self._silent:
@@ -220,15 +256,15 @@ class Process(Transport):
             if not answer.done():
                 answer.set_exception(UpstreamError("The Claude Code process ended."))
         self._control.put_nowait(None)
-        if self.turns.full():  # nobody reads any more, or will read what it holds first
-            self.turns.get_nowait()
-        self.turns.put_nowait(None)
+        if not self.turns.full():  # else nobody waits at it; `message` sees the end behind what it holds
+            self.turns.put_nowait(None)
 
     async def _take(self, line: bytes) -> None:
-        try:
-            message = msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            log.warning("claude code wrote no JSON", pid=self.pid, size=len(line))
+        message = decoded(line)
+        if message is None:
+            log.warning("claude code wrote no message", pid=self.pid, size=len(line))
+            if line.startswith(b"{"):  # it was one, and what it said is lost: the turn must not go on without
+                raise UpstreamError("Claude Code wrote a message that cannot be read.")
             return
         match message.get("type"):
             case "control_response":
@@ -269,7 +305,7 @@ class Process(Transport):
             # The SDK has no field for it; without one Claude Code sends its own agent prompt of 30 kB.
             message["request"]["systemPrompt"] = self._system
         self.send(message)
-        await self.drain()
+        await self.drain(CONTROL_TIMEOUT)
 
     async def read_messages(self) -> AsyncIterator[Message]:
         while (message := await self._control.get()) is not None:
@@ -294,3 +330,15 @@ async def has_identity(home: Path) -> bool:
         return bool(msgspec.json.decode(config).get("userID"))
     except (OSError, msgspec.DecodeError, AttributeError):
         return False
+
+
+def decoded(line: bytes) -> Message | None:
+    """A message, or None where the line is none. Half of a surrogate pair, as a split emoji has it, is kept."""
+    try:
+        message = msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        try:
+            message = json.loads(line)  # takes lone surrogates
+        except ValueError:
+            return None
+    return message if isinstance(message, dict) else None

@@ -7,13 +7,17 @@ anybody's, no session files, no telemetry, nothing of our environment. The secon
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import claude_agent_sdk
 import msgspec
 
+from claude_code_api.engines.claude_code import client_tools
 from claude_code_api.errors import OperatorFailure
 from claude_code_api.settings import Settings, inherited_environment, temporary_directory
 
@@ -25,6 +29,8 @@ ARGUMENTS = (
     "--setting-sources=",
     "--tools", "",
     "--strict-mcp-config",
+    "--mcp-config", client_tools.CONFIGURATION,
+    "--allowedTools", f"mcp__{client_tools.SERVER}",
     "--no-session-persistence",
 )  # fmt: skip
 
@@ -52,6 +58,11 @@ QUIET = dict.fromkeys(
     ),
     "1",
 ) | {
+    # what a client's tool brings is passed on whole, whenever it comes
+    "MAX_MCP_OUTPUT_TOKENS": "100000000",
+    "MCP_TOOL_TIMEOUT": "100000000",
+    "CLAUDE_CODE_SDK_MCP_TOOL_IDLE_TIMEOUT": "0",
+    "ENABLE_TOOL_SEARCH": "false",
     "CLAUDE_CODE_MAX_RETRIES": "0",  # retries are the engine's: left alone the program tries for minutes
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
     "CLAUDE_AGENT_SDK_VERSION": claude_agent_sdk.__version__,
@@ -64,15 +75,21 @@ def bundled_program() -> Path:
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start one. `homes` holds a private directory for each credential; `workplace` is empty and stays so."""
+    """How to start one.
+
+    `homes` holds a lasting private directory for each credential, `scratch` a passing one for each process;
+    `workplace` is empty and stays so.
+    """
 
     path: Path
     homes: Path
     workplace: Path
+    scratch: Path
     environment: dict[str, str]
 
     @classmethod
-    def of(cls, settings: Settings) -> Program:
+    def of(cls, settings: Settings, name: str = "") -> Program:
+        """`name` tells two users of the same data directory apart."""
         path = settings.claude_code_path or bundled_program()
         if not path.is_file():
             raise OperatorFailure(f"There is no Claude Code program at {path}; install claude-agent-sdk anew.")
@@ -85,34 +102,40 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         }
         data = settings.data_dir.absolute()
         # Claude is told this name: it says nothing, and it is the same after a restart (prompt caching).
-        name = "w-" + hashlib.sha256(str(data).encode()).hexdigest()[:12]
+        name = hashlib.sha256(f"{data}{name}".encode(errors="surrogateescape")).hexdigest()[:12]
         return cls(
             path=path,
             homes=data / "claude",
-            workplace=temporary_directory() / name,
+            workplace=temporary_directory() / f"w-{name}",
+            scratch=temporary_directory() / f"t-{name}",
             environment={**inherited_environment(), **QUIET, **{k: v for k, v in given.items() if v}},
         )
 
     def prepare(self) -> None:
         """Makes the directories; OperatorFailure where somebody else could write to the workplace."""
         self.homes.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.workplace.mkdir(mode=0o700, exist_ok=True)
-        status = self.workplace.lstat()
-        private = self.workplace.is_dir() and not self.workplace.is_symlink() and not status.st_mode & 0o077
-        if not private or any(self.workplace.iterdir()):
-            raise OperatorFailure(f"{self.workplace} must be an empty directory of this user's own; remove it.")
+        for directory in (self.workplace, self.scratch):
+            with suppress(FileExistsError):
+                directory.mkdir(mode=0o700)
+            status = directory.lstat()
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+            if not ours or (directory is self.workplace and any(directory.iterdir())):
+                raise OperatorFailure(f"{directory} must be an empty directory of this user's own; remove it.")
 
     def tidy(self, known: set[str]) -> None:
-        """Removes the homes of credentials that are no more, and what killed processes left in the others."""
+        """Removes the homes of credentials that are no more, and what killed processes left behind."""
+        for leftover in self.scratch.iterdir():
+            shutil.rmtree(leftover, ignore_errors=True)
         for home in self.homes.iterdir():
             if home.name not in known:
                 shutil.rmtree(home, ignore_errors=True)
-            for leftover in (home / "sessions").glob("*"):
+            for leftover in (*(home / "sessions").glob("*"), *home.glob(".claude.json.tmp*")):
                 leftover.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Removes the workplace, which is empty."""
-        if self.workplace.is_dir():
+        """Removes what lies outside the data directory."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        with suppress(OSError):
             self.workplace.rmdir()
 
     def home(self, credential_id: str) -> Path:
@@ -124,5 +147,9 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         launcher = Path(__file__).with_name("launch.py")
         return [sys.executable, "-I", "-S", str(launcher), str(parent), str(self.path), *ARGUMENTS]
 
-    def environment_of(self, home: Path) -> dict[str, str]:
-        return {**self.environment, "HOME": str(home), "CLAUDE_CONFIG_DIR": str(home), "PWD": str(self.workplace)}
+    def environment_of(self, home: Path, scratch: Path) -> dict[str, str]:
+        """`scratch` is where it puts what would else lie in the directory for everybody's temporary files, a socket
+        among it, whose path must be short.
+        """
+        own = {"HOME": home, "CLAUDE_CONFIG_DIR": home, "CLAUDE_CODE_TMPDIR": scratch, "PWD": self.workplace}
+        return {**self.environment, **{name: str(path) for name, path in own.items()}}

@@ -1,0 +1,78 @@
+"""Tools that the client runs, offered to Claude Code by an MCP server inside this process.
+
+Claude Code calls; the call waits here until the client's next request brings its result. Meanwhile the process is
+parked, at no cost but its memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from claude_agent_sdk import McpSdkServerConfig
+from mcp.server import Server
+from mcp.types import CallToolResult, ListToolsResult, TextContent
+from mcp.types import Tool as McpTool
+
+from claude_code_api.conversation import Base64Source, Image, Text, Tool, ToolResult
+
+SERVER = "client"
+PREFIX = f"mcp__{SERVER}__"
+"""The model sees the tools of an MCP server under such names; clients never do."""
+
+CONFIGURATION = f'{{"mcpServers": {{"{SERVER}": {{"type": "sdk", "name": "{SERVER}"}}}}}}'
+LARGEST_RESULT = 100_000_000  # characters; requests have a limit of their own
+_CALL_ID = "claudecode/toolUseId"
+
+
+class ClientTools:
+    """The tools of one conversation, and the calls that wait for a result, by their ids."""
+
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
+        self._listed = [_offered(tool) for tool in tools]
+        self._results: dict[str, asyncio.Future[ToolResult]] = {}
+
+    def configuration(self) -> McpSdkServerConfig:
+        """For the SDK, which carries the messages between Claude Code and the server."""
+        server: Any = Server(SERVER, on_list_tools=self._list, on_call_tool=self._call)
+        return McpSdkServerConfig(type="sdk", name=SERVER, instance=server)
+
+    def bring(self, result: ToolResult) -> None:
+        """The result of a call, whether Claude Code has made that call yet or not."""
+        self._result_of(result.tool_use_id).set_result(result)
+
+    def _result_of(self, call_id: str) -> asyncio.Future[ToolResult]:
+        return self._results.setdefault(call_id, asyncio.get_running_loop().create_future())
+
+    async def _list(self, _context: Any, _params: Any) -> ListToolsResult:
+        return ListToolsResult(tools=self._listed)
+
+    async def _call(self, _context: Any, params: Any) -> CallToolResult:
+        call_id = str((params.meta or {}).get(_CALL_ID))
+        result = await self._result_of(call_id)
+        del self._results[call_id]
+        return CallToolResult.model_validate(
+            {"content": [_content(block) for block in result.content], "isError": result.is_error}
+        )
+
+
+def _offered(tool: Tool) -> McpTool:
+    return McpTool.model_validate(
+        {
+            "name": tool.name,
+            "description": tool.description,
+            "inputSchema": tool.input_schema,
+            # Without it, the calls of one answer would come one after another instead of at once.
+            "annotations": {"readOnlyHint": True},
+            # Without it, a large result would be written to disk, and the model shown its first 2 kB.
+            "_meta": {"anthropic/maxResultSizeChars": LARGEST_RESULT},
+        }
+    )
+
+
+def _content(block: Text | Image) -> Any:
+    if isinstance(block, Text):
+        return TextContent(type="text", text=block.text)
+    source = block.source
+    data, kind = (source.data, source.media_type) if isinstance(source, Base64Source) else ("", "image/png")
+    return {"type": "image", "data": data, "mimeType": kind}

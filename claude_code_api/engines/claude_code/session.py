@@ -1,0 +1,290 @@
+"""A live process and the conversation that it holds: a cache of one prefix, for one owner.
+
+A conversation is a value that comes whole with every request. What a process already holds of it need not be sent
+again; what it holds beyond is stepped back from, turn by turn, and leaves no trace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from claude_code_api.conversation import (
+    Block,
+    Conversation,
+    Event,
+    Finished,
+    Message,
+    Text,
+    TextDelta,
+    ToolArguments,
+    ToolCall,
+    ToolResult,
+    ToolUse,
+)
+from claude_code_api.credential import Credential
+from claude_code_api.engines.claude_code.answer import AnswerReader
+from claude_code_api.engines.claude_code.client_tools import ClientTools
+from claude_code_api.engines.claude_code.history import assistant_line, flag_settings, user_line
+from claude_code_api.engines.claude_code.process import Process
+from claude_code_api.errors import RequestFailure
+
+OLDEST = 3600.0  # seconds; measured: a process grows from 115 to about 300 MB in 35 turns
+MOST_TURNS = 40
+_WHOLE = frozenset({"end_turn", "stop_sequence"})
+_CUT = frozenset({"max_tokens", "model_context_window_exceeded", "pause_turn"})
+SETTLE_TIMEOUT = 2.0  # seconds; measured: 12 ms
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whom and what a process was opened for. It never serves another owner."""
+
+    tenant: str
+    end_user: str | None
+    credential_id: str
+    secrets: bytes
+    """A digest of the token, the system prompt and the tools: with another one it is another owner."""
+
+    @classmethod
+    def of(cls, conversation: Conversation, credential: Credential, tenant: str) -> Owner:
+        digest = blake2b(credential.token.reveal().encode(), digest_size=16)
+        digest.update(b"\0" + conversation.system.encode())
+        digest.update(b"\0" + msgspec.json.encode(conversation.tools, order="sorted"))
+        return cls(tenant, conversation.end_user, credential.id, digest.digest())
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """A user turn and its answer, as a process holds them. `uuid` is the handle by which it is stepped back from;
+    results that were brought to waiting calls have none, they go with the turn that led to the calls.
+    """
+
+    uuid: str | None
+    asked: bytes
+    answered: bytes
+
+
+class Session:
+    """One process: `open` or `resume`, then `answer`, then `settle`, for each request of its owner."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.owner: Owner | None = None
+        self.idle_since = time.monotonic()
+        self.turns: list[Turn] = []
+        self._born = time.monotonic()
+        self._model = ""
+        self._opened = False
+        self._served = 0
+        self._open_turn: str | None = None  # asked, and not yet one of `turns`
+        self._running = False
+        self._waiting: frozenset[str] = frozenset()  # calls of client tools that the process is parked on
+        self._tools = ClientTools(())
+
+    @property
+    def alive(self) -> bool:
+        return self.process.alive
+
+    @property
+    def parked(self) -> bool:
+        """Whether it waits for results of the client's tools."""
+        return bool(self._waiting)
+
+    def shared(self, conversation: Conversation) -> int:
+        """How many turns of a conversation's past this process holds, from its beginning, and can go on from."""
+        if self._model != conversation.model:  # changed between turns, Claude Code would say so in the conversation
+            return 0
+        past = conversation.messages[:-1]
+        pairs = zip(past[::2], past[1::2], strict=False)
+        count = 0
+        for turn, (asked, answered) in zip(self.turns, pairs, strict=False):
+            if (turn.asked, turn.answered) != (digest_of(asked), digest_of(answered)):
+                break
+            count += 1
+        if count == len(self.turns) and (not self._waiting or self._brought_by(conversation)):
+            return count
+        count = min(count, len(self.turns) - 1) if self._waiting else count
+        while count < len(self.turns) and self.turns[count].uuid is None:
+            count -= 1
+        return count
+
+    def _brought_by(self, conversation: Conversation) -> tuple[ToolResult, ...]:
+        """The results that a conversation ends with, if they are those of the waiting calls and nothing besides."""
+        last = conversation.messages[-1].content
+        results = tuple(block for block in last if isinstance(block, ToolResult))
+        whole = len(results) == len(last) and {result.tool_use_id for result in results} == self._waiting
+        return results if whole else ()
+
+    async def open(self, owner: Owner, credential: Credential, conversation: Conversation) -> dict[str, Any]:
+        """Makes a process that holds nothing the owner's. Gives what `initialize` answered."""
+        self.owner = owner
+        self._model = conversation.model
+        self._tools = ClientTools(conversation.tools)
+        settings = flag_settings(conversation, credential)
+        opened = await self.process.open(credential, conversation.system, settings, self._tools)
+        self._opened = True
+        return opened
+
+    async def resume(self, conversation: Conversation, credential: Credential) -> bool:
+        """Makes a process that was used before ready for its owner's next conversation: back to what the two share,
+        with the settings of this turn. False where it cannot be.
+        """
+        count = self.shared(conversation)
+        try:
+            if self._waiting and len(self.turns) > count:
+                await self._interrupt()
+                self._waiting = frozenset()
+            while len(self.turns) > count:
+                if (uuid := self.turns.pop().uuid) is not None and not await self._rewind(uuid):
+                    return False
+            await self.process.request("apply_flag_settings", settings=flag_settings(conversation, credential))
+        except RequestFailure:
+            return False
+        self._model = conversation.model
+        return True
+
+    async def answer(self, conversation: Conversation, patience: float) -> AsyncGenerator[Event, None]:
+        """Writes what is missing of the past, asks the last turn, and gives the events of its answer.
+
+        The turns held must be a beginning of the conversation's past. `patience` is in seconds of silence.
+        """
+        self._served += 1
+        uuid = None
+        if self._waiting:
+            # What led to the calls is as open again as they are: left now, all of it is stepped back from.
+            self._open_turn = next(turn.uuid for turn in reversed(self.turns) if turn.uuid is not None)
+            for result in self._brought_by(conversation):
+                self._tools.bring(result)
+            self._waiting = frozenset()
+        else:
+            await self._write(conversation.messages[2 * len(self.turns) : -1], conversation.model, patience)
+            question = user_line(conversation.messages[-1], ask=True)
+            uuid = self._open_turn = question["uuid"]
+            self._running = True
+            self.process.send(question)
+            await self.process.drain(patience)
+        answer = _Collected()
+        reader = AnswerReader()
+        while not reader.finished:
+            message = await self.process.message(patience)
+            self._running = self._running and message["type"] != "result"
+            for event in reader.read(message):
+                answer.add(event)
+                if isinstance(event, Finished):
+                    if event.stop_reason in _CUT and self._running:
+                        self.process.kill()  # at once: it is about to ask the model to go on
+                    self._keep(uuid, conversation.messages[-1], answer, event)
+                yield event
+
+    async def settle(self) -> bool:
+        """Makes it ready for the owner's next request; False where it must be ended.
+
+        An answer that was left, cut or refused is interrupted and stepped back from: nothing of it remains.
+        """
+        try:
+            async with asyncio.timeout(SETTLE_TIMEOUT):
+                if self._running and not self._waiting:
+                    await self._interrupt()
+                if self._open_turn is not None:
+                    while self.turns and self.turns[-1].uuid is None:
+                        self.turns.pop()
+                    if self.turns and self.turns[-1].uuid == self._open_turn:
+                        self.turns.pop()
+                    if not await self._rewind(self._open_turn):
+                        return False
+        except (TimeoutError, RequestFailure):
+            return False
+        self._open_turn = None
+        self.idle_since = time.monotonic()
+        return self.alive and self._opened and self._served < MOST_TURNS and self.idle_since - self._born < OLDEST
+
+    async def end(self) -> None:
+        await self.process.end()
+
+    async def _write(self, past: Sequence[Message], model: str, patience: float) -> None:
+        """Past turns as they were, natively."""
+        for asked, answered in zip(past[::2], past[1::2], strict=True):
+            question = user_line(asked, ask=False)
+            self._open_turn, self._running = question["uuid"], True
+            self.process.send(question)
+            # Without waiting for its `result` the turns come out in the wrong order.
+            while (await self.process.message(patience))["type"] != "result":
+                pass
+            self._running = False
+            self.process.send(assistant_line(answered, model))
+            self.turns.append(Turn(question["uuid"], digest_of(asked), digest_of(answered)))
+            self._open_turn = None
+
+    async def _interrupt(self) -> None:
+        await self.process.request("interrupt")
+        while (await self.process.message(SETTLE_TIMEOUT))["type"] != "result":
+            pass
+        self._running = False
+
+    async def _rewind(self, uuid: str) -> bool:
+        answer = await self.process.request("rewind_conversation", target_message_uuid=uuid)
+        return bool(answer.get("rewound"))
+
+    def _keep(self, uuid: str | None, asked: Message, answer: _Collected, end: Finished) -> None:
+        """Remembers a turn that the process now holds whole; one with calls waits for their results."""
+        waits = end.stop_reason == "tool_use"
+        whole = end.stop_reason in _WHOLE and bool(answer.text) and not self._running
+        if (waits or whole) and (said := answer.message()) is not None:
+            self.turns.append(Turn(uuid, digest_of(asked), digest_of(said)))
+            self._waiting = frozenset(answer.calls) if waits else frozenset()
+            self._open_turn = None
+
+
+class _Collected:
+    """The assistant's turn, put together from its events."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.calls: dict[str, tuple[str, list[str]]] = {}
+        self._order: list[str] = []
+
+    def add(self, event: Event) -> None:
+        match event:
+            case TextDelta(text):
+                self.text += text
+            case ToolCall(_, call_id, name):
+                self.calls[call_id] = (name, [])
+                self._order.append(call_id)
+            case ToolArguments(index, json):
+                self.calls[self._order[index]][1].append(json)
+
+    def message(self) -> Message | None:
+        """None where the arguments of a call are no JSON."""
+        try:
+            calls = [
+                ToolUse(call_id, name, msgspec.json.decode("".join(pieces) or "{}"))
+                for call_id, (name, pieces) in self.calls.items()
+            ]
+        except msgspec.DecodeError:
+            return None
+        return Message("assistant", (*((Text(self.text),) if self.text else ()), *calls))
+
+
+def digest_of(message: Message) -> bytes:
+    """A digest of what a turn says, the same for what was answered and for what clients send back of it.
+
+    They join and split texts, and trim them; an image is its bytes.
+    """
+    digest = blake2b(digest_size=16)
+    for block in _joined(message.content):
+        digest.update(msgspec.json.encode(block, order="sorted") + b"\0")
+    return digest.digest()
+
+
+def _joined(blocks: Sequence[Block]) -> list[Block]:
+    joined: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Text) and joined and isinstance(joined[-1], Text):
+            joined[-1] = Text(joined[-1].text + block.text)
+        else:
+            joined.append(block)
+    return [Text(block.text.strip()) if isinstance(block, Text) else block for block in joined]
