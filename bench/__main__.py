@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from bench import first_token
+from bench import first_token, live
 from bench.figures import Figure, machine, spread
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -24,7 +24,8 @@ def main() -> int:
     arguments.add_argument("--write", action="store_true", help="put the figures into docs/performance.md")
     given = arguments.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    figures = [uvloop.run(first_token.measure(given.rounds))]
+    measured = (first_token.measure, live.further_turn, live.one_shots)
+    figures = [uvloop.run(measure(given.rounds)) for measure in measured]
     text = report(figures, given.rounds)
     print(text)
     if given.write:

@@ -7,6 +7,7 @@ process for each request. Both talk to the same stand-in, which runs in a proces
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import tempfile
 import time
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, StreamEvent
@@ -89,20 +91,28 @@ async def gateway(directory: Path, upstream: str) -> AsyncIterator[tuple[Running
 
 
 async def through_gateway(client: aiohttp.ClientSession, url: str, key: Secret) -> float:
-    body = {
-        "model": "haiku",
-        "stream": True,
-        "messages": [{"role": "system", "content": unseen()}, {"role": "user", "content": PROMPT}],
-    }
+    messages = [{"role": "system", "content": unseen()}, {"role": "user", "content": PROMPT}]
+    return (await first_token(client, url, key, messages))[0]
+
+
+async def first_token(
+    client: aiohttp.ClientSession, url: str, key: Secret, messages: list[dict[str, Any]]
+) -> tuple[float, str]:
+    """Seconds to the first text of a streamed answer, and the whole of it."""
+    body = {"model": "haiku", "stream": True, "messages": messages}
     headers = {"authorization": f"Bearer {key.reveal()}"}
     started = time.perf_counter()
     first = 0.0
+    said = ""
     async with client.post(f"{url}/v1/chat/completions", json=body, headers=headers) as response:
         response.raise_for_status()
         async for line in response.content:
-            if not first and b'"content":"' in line and b'"content":""' not in line:
-                first = time.perf_counter() - started
-    return first
+            if line.startswith(b"data: {"):
+                text = "".join(c["delta"].get("content") or "" for c in json.loads(line[6:])["choices"])
+                if text and not first:
+                    first = time.perf_counter() - started
+                said += text
+    return first, said
 
 
 async def plain_sdk(url: str, home: Path) -> float:

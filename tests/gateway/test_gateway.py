@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from making import chat
+
+from claude_code_api.access import Access, ApiKey
+from claude_code_api.conversation import Conversation, Event, Finished, RateLimitStatus, Started, Usage
+from claude_code_api.credential import Credential
+from claude_code_api.errors import CredentialRefused, NotFound, PermissionDenied, StorageFailure, Unauthenticated
+from claude_code_api.gateway.gateway import Gateway
+from claude_code_api.secret import Secret
+from claude_code_api.settings import given_only
+from claude_code_api.stand_in import oauth_token
+
+END = Finished(stop_reason="end_turn", usage=Usage())
+LISTED = [{"value": "default"}, {"value": "sonnet"}, {"value": "haiku"}, {"value": "fable"}]
+
+
+class ScriptedEngine:
+    """Gives the events that a test wants, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.ready = True
+        self.events: list[Event | Exception] = [Started("claude-x"), END]
+        self.asked: list[tuple[Conversation, Credential, str]] = []
+        self.meanwhile: Callable[[], Any] | None = None
+
+    async def models(self, credential: Credential) -> list[dict[str, Any]]:
+        return LISTED
+
+    async def answer(
+        self, conversation: Conversation, credential: Credential, tenant: str
+    ) -> AsyncGenerator[Event, None]:
+        self.asked.append((conversation, credential, tenant))
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        for event in self.events:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    return ScriptedEngine()
+
+
+@pytest_asyncio.fixture
+async def access(tmp_path: Path) -> AsyncIterator[Access]:
+    async with Access.open(given_only(data_dir=tmp_path / "data"), migrate=True) as access:
+        await access.credentials.add("main", Secret(oauth_token("one")))
+        yield access
+
+
+@pytest.fixture
+def gateway(access: Access, engine: ScriptedEngine) -> Gateway:
+    return Gateway(given_only(model_aliases={"mine": "haiku"}), access, engine)  # type: ignore[arg-type]
+
+
+async def key_for(access: Access, **limits: Any) -> ApiKey:
+    return (await access.keys.create("program", "main", **limits))[0]
+
+
+async def answered(gateway: Gateway, key: ApiKey, model: str = "sonnet") -> list[Event]:
+    try:
+        return [event async for event in gateway.answer(key, chat("Hello", model=model), "req_1")]
+    finally:
+        await gateway.close()
+
+
+async def test_a_key_is_known_or_the_answer_is_the_same_for_every_reason(gateway: Gateway, access: Access) -> None:
+    record, secret = await access.keys.create("program", "main")
+    assert (await gateway.authenticate(secret)).id == record.id
+    for wrong in (None, Secret("sk-" + "x" * 48)):
+        with pytest.raises(Unauthenticated):
+            await gateway.authenticate(wrong)
+
+
+async def test_the_engine_gets_the_resolved_model_and_the_keys_credential(
+    gateway: Gateway, access: Access, engine: ScriptedEngine
+) -> None:
+    key = await key_for(access)
+    for given, resolved in (("mine", "haiku"), ("gpt-4o", "sonnet"), ("fable", "fable"), ("claude-opus-4-1",) * 2):
+        assert await answered(gateway, key, given) == [Started("claude-x"), END]
+        conversation, credential, tenant = engine.asked[-1]
+        assert (conversation.model, tenant) == (resolved, key.id)
+        assert credential.token == Secret(oauth_token("one"))
+
+
+async def test_an_unknown_model_and_one_that_the_key_may_not_use_are_told_apart(
+    gateway: Gateway, access: Access, engine: ScriptedEngine
+) -> None:
+    key = await key_for(access, models=["haiku"])
+    with pytest.raises(NotFound) as unknown:
+        await answered(gateway, key, "nonsense")
+    assert unknown.value.code == "model_not_found"
+    with pytest.raises(PermissionDenied) as forbidden:
+        await answered(gateway, key, "sonnet")
+    assert forbidden.value.code == "model_not_allowed"
+    assert engine.asked == []
+    assert [model.id for model in await gateway.models(key)] == ["haiku", "mine"]
+    assert (await gateway.model(key, "haiku")).id == "haiku"
+
+
+async def test_what_anthropic_says_of_a_limit_is_kept_with_the_credential(
+    gateway: Gateway, access: Access, engine: ScriptedEngine
+) -> None:
+    limit = RateLimitStatus(status="allowed_warning", resets_at=4_000_000_000, limit_type="five_hour")
+    engine.events = [Started("claude-x"), limit, END]
+    assert limit not in await answered(gateway, await key_for(access))
+    assert (await access.credentials.get("main")).limit == limit
+
+
+async def test_a_refused_credential_is_marked_until_it_works_again(
+    gateway: Gateway, access: Access, engine: ScriptedEngine
+) -> None:
+    key = await key_for(access)
+    engine.events = [CredentialRefused("no")]
+    with pytest.raises(CredentialRefused):
+        await answered(gateway, key)
+    assert (await access.credentials.get("main")).refused_at is not None
+    engine.events = [END]
+    await answered(gateway, key)
+    assert (await access.credentials.get("main")).refused_at is None
+
+
+async def test_a_token_that_was_put_in_place_meanwhile_is_not_marked_for_the_old_one(
+    gateway: Gateway, access: Access, engine: ScriptedEngine
+) -> None:
+    engine.events = [CredentialRefused("no")]
+
+    async def replace() -> None:
+        await access.credentials.replace("main", Secret(oauth_token("two")))
+
+    engine.meanwhile = replace
+    with pytest.raises(CredentialRefused):
+        await answered(gateway, await key_for(access))
+    assert (await access.credentials.get("main")).refused_at is None
+
+
+async def test_a_fault_of_the_database_does_not_spoil_an_answer(
+    gateway: Gateway, access: Access, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StorageFailure("locked")
+
+    key = await key_for(access)
+    for name in ("note_limit", "note_working", "note_refused"):
+        monkeypatch.setattr(access.credentials, name, fail)
+    engine.events = [RateLimitStatus(status="allowed"), END]
+    assert await answered(gateway, key) == [END]
+    engine.events = [CredentialRefused("no")]
+    with pytest.raises(CredentialRefused):
+        await answered(gateway, key)
+
+
+def test_it_is_ready_when_its_engine_is(gateway: Gateway, engine: ScriptedEngine) -> None:
+    assert gateway.ready()
+    engine.ready = False
+    assert not gateway.ready()

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from claude_code_api.application import running
+from claude_code_api.errors import OperatorFailure, StorageFailure, WrongSetting
+from claude_code_api.secret import Secret
+from claude_code_api.settings import Settings
+from claude_code_api.stand_in import api_key, oauth_token
+
+MakeSettings = Callable[..., Settings]
+
+
+def free(settings: MakeSettings, **fields: Any) -> Settings:
+    return settings(port=0, https_port=0, **fields)
+
+
+async def test_tokens_in_the_settings_are_stored_and_a_changed_one_replaces_what_is_stored(
+    settings: MakeSettings,
+) -> None:
+    given = {"claude_code_oauth_token": oauth_token("one"), "anthropic_api_key": api_key("one")}
+    async with running(free(settings, **given)) as gateway:
+        first = await gateway.access.credentials.unlock("default")
+        assert first.token == Secret(oauth_token("one"))
+        assert (await gateway.access.credentials.unlock("default-api")).token == Secret(api_key("one"))
+    async with running(free(settings, **given)) as gateway:
+        assert (await gateway.access.credentials.get("default")).replaced_at is None
+    async with running(free(settings, claude_code_oauth_token=oauth_token("two"))) as gateway:
+        changed = await gateway.access.credentials.unlock("default")
+        assert (changed.id, changed.token) == (first.id, Secret(oauth_token("two")))
+
+
+@pytest.mark.policy("T5")
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("claude_code_oauth_token", "sk-ant-oat01-short"),
+        ("claude_code_oauth_token", api_key("one")),
+        ("anthropic_api_key", oauth_token("one")),
+    ],
+)
+async def test_a_token_of_the_wrong_form_stops_the_start_and_names_its_setting_alone(
+    settings: MakeSettings, setting: str, value: str
+) -> None:
+    with pytest.raises(WrongSetting, match=setting) as caught:
+        async with running(free(settings, **{setting: value})):
+            pass
+    assert value not in caught.value.message
+
+
+async def test_a_second_gateway_on_the_same_data_directory_is_refused(settings: MakeSettings) -> None:
+    async with running(free(settings)):
+        with pytest.raises(StorageFailure, match="already runs"):
+            async with running(free(settings)):
+                pass
+
+
+async def test_a_gateway_that_cannot_listen_leaves_the_data_directory_free(settings: MakeSettings) -> None:
+    with pytest.raises(OperatorFailure):
+        async with running(settings(host="256.0.0.1", port=0, https_port=0)):
+            pass
+    async with running(free(settings)) as gateway:
+        assert gateway.server.http_url
