@@ -164,6 +164,8 @@ WRONG: dict[str, list[object]] = {
     "claude_code_path": [5],
     "max_processes": [0, 1025],
     "spare_processes": [-1, 65],
+    "reuse_processes": ["perhaps"],
+    "parked_timeout": [0, 86401],
     "queue_timeout": [-1],
     "idle_timeout": [0],
     "retries": [11, "many"],

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
 from making import answer, anthropic_key, chat, oauth, outcome
 
 from claude_code_api.conversation import Accepted, Conversation, Finished, Message, Sampling, Started, Text, TextDelta
-from claude_code_api.engines.claude_code import ClaudeCode, engine, probe
+from claude_code_api.engines.claude_code import ClaudeCode, engine, probe, process
 from claude_code_api.errors import CredentialRefused, InvalidRequest, Overloaded, UpstreamError, UpstreamTimeout
 from claude_code_api.settings import Settings
 from claude_code_api.stand_in import StandIn, oauth_token, script
@@ -89,7 +90,7 @@ class TestRetries:
     ) -> None:
         engine = await start_engine(retries=2)
         said, events = await answer(
-            engine, chat(f"Go {script(status=529, times=2, id='passing', text='There')}"), oauth("anna")
+            engine, chat(f"Go {script(status=529, times=2, id=uuid4().hex, text='There')}"), oauth("anna")
         )
         assert said == "There"
         assert [type(event) for event in events].count(Accepted) == 1
@@ -225,8 +226,6 @@ class TestFaults:
     async def test_a_program_that_never_gets_ready_is_given_up(
         self, start_engine: StartEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from claude_code_api.engines.claude_code import process
-
         monkeypatch.setattr(process, "CONTROL_TIMEOUT", 0.3)
         monkeypatch.setattr(process, "IDENTITY_TIMEOUT", 0.1)
         program = tmp_path / "claude"
@@ -269,8 +268,9 @@ class TestFaults:
 
     @pytest.mark.parametrize("output", ["nonsense", "[1]", "{broken"])
     async def test_nonsense_on_its_output_is_no_answer(
-        self, start_engine: StartEngine, tmp_path: Path, output: str
+        self, start_engine: StartEngine, tmp_path: Path, output: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(process, "IDENTITY_TIMEOUT", 0.1)
         program = tmp_path / "claude"
         program.write_text(f"#!/bin/sh\necho '{output}'\necho oops >&2\nread line\nexit 3\n")
         program.chmod(0o755)
