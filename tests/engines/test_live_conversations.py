@@ -237,6 +237,17 @@ class TestKeeping:
             while engine._pool._live:
                 await asyncio.sleep(0.01)
 
+    async def test_one_that_hangs_is_given_up_for_another(
+        self, engine: ClaudeCode, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(session, "RESUME_TIMEOUT", 0.3)
+        first, _ = await answer(engine, chat("One"), oauth("anna"))
+        ((live,),) = engine._pool._live.values()
+        os.kill(live.process.pid, signal.SIGSTOP)
+        await answer(engine, chat("One", first, "Two"), oauth("anna"))
+        assert processes(stand_in) == ["p1", "p2"]
+        assert said(stand_in.requests[-1]) == ["One", first, "Two"]
+
     async def test_one_that_died_meanwhile_is_passed_over(self, engine: ClaudeCode, stand_in: StandIn) -> None:
         first, _ = await answer(engine, chat("One"), oauth("anna"))
         ((live,),) = engine._pool._live.values()

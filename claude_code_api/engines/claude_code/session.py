@@ -38,6 +38,7 @@ OLDEST = 3600.0  # seconds; measured: a process grows from 115 to about 300 MB i
 MOST_TURNS = 40
 _WHOLE = frozenset({"end_turn", "stop_sequence"})
 _CUT = frozenset({"max_tokens", "model_context_window_exceeded", "pause_turn"})
+RESUME_TIMEOUT = 5.0  # seconds; measured: 3 ms a turn
 SETTLE_TIMEOUT = 2.0  # seconds; measured: 12 ms
 
 
@@ -135,14 +136,15 @@ class Session:
         """
         count = self.shared(conversation)
         try:
-            if self._waiting and len(self.turns) > count:
-                await self._interrupt()
-                self._waiting = frozenset()
-            while len(self.turns) > count:
-                if (uuid := self.turns.pop().uuid) is not None and not await self._rewind(uuid):
-                    return False
-            await self.process.request("apply_flag_settings", settings=flag_settings(conversation, credential))
-        except RequestFailure:
+            async with asyncio.timeout(RESUME_TIMEOUT):
+                if self._waiting and len(self.turns) > count:
+                    await self._interrupt()
+                    self._waiting = frozenset()
+                while len(self.turns) > count:
+                    if (uuid := self.turns.pop().uuid) is not None and not await self._rewind(uuid):
+                        return False
+                await self.process.request("apply_flag_settings", settings=flag_settings(conversation, credential))
+        except (TimeoutError, RequestFailure):
             return False
         self._model = conversation.model
         return True
