@@ -61,6 +61,10 @@ def main() -> NoReturn:
         _fail("Aborted.")
     except Failure as failure:
         _fail(failure.message)
+    except UnicodeEncodeError as error:
+        if not "\ud800" <= error.object[error.start] <= "\udfff":  # as Python stands for a byte that is no text
+            _fail_unexpectedly(error)
+        _fail("The path of the data directory, or another one given here, is not UTF-8.")
     except Exception as error:  # noqa: BLE001 - the last one there is
         _fail_unexpectedly(error)
     sys.exit(status if isinstance(status, int) else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import re
 import shlex
 import socket
 import stat
@@ -102,7 +103,9 @@ def program(settings: Settings) -> Iterator[Finding]:
 
 def data_directory(settings: Settings) -> Iterator[Finding]:
     path = settings.data_dir.absolute()
-    if not path.exists():
+    if re.search("[\ud800-\udfff]", str(path)):  # as Python stands for a byte that is no text
+        yield Finding("data directory", "fail", f"The path {path} is not UTF-8.", "Choose another with --data-dir.")
+    elif not path.exists():
         yield Finding("data directory", "warn", f"{path} is not there yet.", "`serve` makes it.")
     elif not path.is_dir():
         yield Finding("data directory", "fail", f"{path} is no directory.", "Choose another with --data-dir.")

@@ -15,7 +15,6 @@ from claude_code_api.cli.output import print_json, print_table, shown
 if TYPE_CHECKING:
     from claude_code_api.access import Access, ApiKey
     from claude_code_api.secret import Secret
-    from claude_code_api.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -29,14 +28,19 @@ def _group() -> None:
 
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+LONGEST_DAYS = 36_500
+"""A hundred years; dates end with the year 9999."""
 
 
 def duration(text: str) -> timedelta:
     """`30m`, `24h`, `7d`, … as a time; BadParameter for anything else."""
-    found = re.fullmatch(r"(\d{1,7})([smhd])", text)
-    if found is None:
-        raise typer.BadParameter("a time is a number and s, m, h or d, such as 30m or 7d")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    time = timedelta(**{UNITS[found[2]]: int(found[1])}) if found else timedelta.max
+    if time > timedelta(days=LONGEST_DAYS):
+        raise typer.BadParameter(
+            f"a time is a number and s, m, h or d, such as 30m or 7d, and {LONGEST_DAYS}d at the longest"
+        )
+    return time
 
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id or name of the key.")]
@@ -62,13 +66,12 @@ def create(
 
     Example: claude-code-api keys create my-program --credential main --rate-limit 10/minute --expires 30d
     """
-    settings = settings_for(data_dir)
 
     async def make(access: Access) -> tuple[ApiKey, Secret]:
         ends = datetime.now(UTC) + expires if expires is not None else None
         return await access.keys.create(name, credential, models=model or (), rate_limit=rate_limit, expires_at=ends)
 
-    key, secret = with_access(settings, "Making the key", make)
+    key, secret = with_access(settings_for(data_dir), "Making the key", make)
     if as_json:
         import msgspec
 
@@ -76,7 +79,7 @@ def create(
         return
     print(f"This is the key {key.name!r} ({key.id}). It cannot be shown again:", file=sys.stderr)
     print(secret.reveal(), flush=True)
-    print(f"A program uses it with\n  OPENAI_BASE_URL={base_url(settings)}\n  OPENAI_API_KEY=sk-…", file=sys.stderr)
+    print("A program takes it as OPENAI_API_KEY, and OPENAI_BASE_URL as `serve` prints it.", file=sys.stderr)
 
 
 @app.command("list")
@@ -155,10 +158,3 @@ def state(key: ApiKey) -> str:
     if not key.is_live:
         return f"ended {shown(key.expires_at)}"
     return f"live until {shown(key.expires_at)}" if key.expires_at else "live"
-
-
-def base_url(settings: Settings) -> str:
-    """Where a program on this machine finds the API."""
-    everywhere = settings.host in {"0.0.0.0", "::", ""}  # noqa: S104 - recognised, not bound
-    host = "127.0.0.1" if everywhere else f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{settings.public_url or f'http://{host}:{settings.port}'}/v1"

@@ -11,7 +11,9 @@ from claude_code_api.errors import InvalidRequest
 
 T = TypeVar("T")
 
-MAX_NESTED = 500_000
+MAX_NESTED = 50_000
+"""Arrays and objects in one body. Each costs up to 2 µs until it is a conversation, and nothing else runs meanwhile:
+400,000 small parts, 11 MB, took 0.76 seconds. Ten thousand messages with a tool call each have 40,000."""
 _PIECE = 64 * 1024
 _BRACES_AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'"[]{}'))

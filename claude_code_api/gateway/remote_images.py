@@ -11,7 +11,7 @@ import asyncio
 import base64
 import ipaddress
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -19,9 +19,18 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from claude_code_api.conversation import IMAGE_TYPES, Base64Source, Block, Conversation, Image, Message, UrlSource
+from claude_code_api.conversation import (
+    IMAGE_TYPES,
+    Base64Source,
+    Block,
+    Conversation,
+    Image,
+    Message,
+    ToolResult,
+    UrlSource,
+)
 from claude_code_api.errors import InvalidRequest
-from claude_code_api.image_formats import media_type_of
+from claude_code_api.image_formats import media_type_of, size_fault
 from claude_code_api.settings import Settings
 
 AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
@@ -67,8 +76,7 @@ async def fetch(
     InvalidRequest numbers the image at fault, counted from 1 through the whole conversation. It never tells why a
     connection failed: the answer would map the network for whoever asks.
     """
-    blocks = (block for message in conversation.messages for block in message.content)
-    images = [block.source for block in blocks if isinstance(block, Image)]
+    images = [source for message in conversation.messages for source in _sources(message.content)]
     numbers: dict[str, int] = {}
     for number, source in enumerate(images, 1):
         if isinstance(source, UrlSource):
@@ -96,10 +104,22 @@ async def fetch(
     def replaced(block: Block) -> Block:
         if isinstance(block, Image) and isinstance(block.source, UrlSource):
             return Image(fetched[block.source.url])
+        if isinstance(block, ToolResult):
+            content = tuple(replaced(part) for part in block.content)
+            return msgspec.structs.replace(block, content=content)
         return block
 
     messages = (Message(message.role, tuple(map(replaced, message.content))) for message in conversation.messages)
     return msgspec.structs.replace(conversation, messages=tuple(messages))
+
+
+def _sources(blocks: Sequence[Block]) -> Iterator[Base64Source | UrlSource]:
+    """Where the images of a turn are, those in results of tools included, in their order."""
+    for block in blocks:
+        if isinstance(block, Image):
+            yield block.source
+        elif isinstance(block, ToolResult):
+            yield from _sources(block.content)
 
 
 class _Fetching:
@@ -122,6 +142,8 @@ class _Fetching:
         if media_type is None:
             known = ", ".join(sorted(IMAGE_TYPES))
             raise _fault(f"Image {number} is none of {known} where its URL leads.", "invalid_image")
+        if fault := size_fault(data):
+            raise _fault(f"Image {number} {fault}.", "invalid_image")
         return Base64Source(media_type, base64.b64encode(data).decode())
 
     async def _get(self, url: str, number: int) -> bytes:

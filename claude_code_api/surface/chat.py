@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from claude_code_api.conversation import Accepted, Event, Finished, Started, TextDelta
+from claude_code_api.conversation import Accepted, Event, Finished, Started, TextDelta, ToolCall
 from claude_code_api.dialects.openai_chat import Answer, ChatRequest, Limits, completion, decode
 from claude_code_api.settings import Settings
 from claude_code_api.surface.body import read_body, require_json
@@ -48,11 +48,18 @@ class Chat:
         async for event in events:
             _note(event, exchange)
             collected.append(event)
-        body = completion(_completion_id(), created, request.conversation.model, collected)
+        model, legacy = request.conversation.model, request.legacy_functions
+        body = completion(_completion_id(), created, model, collected, legacy_functions=legacy)
         await exchange.answer(200, body)
 
     async def _stream(self, exchange: Exchange, request: ChatRequest, events: AsyncGenerator[Event, None]) -> None:
-        answer = Answer(_completion_id(), int(time.time()), request.include_usage, request.conversation.model)
+        answer = Answer(
+            _completion_id(),
+            int(time.time()),
+            request.include_usage,
+            request.conversation.model,
+            legacy_functions=request.legacy_functions,
+        )
         stream = EventStream(exchange, Answer.KEEPALIVE, self._keepalive_interval)
         try:
             async for event in events:
@@ -77,7 +84,7 @@ class Chat:
 def _note(event: Event, exchange: Exchange) -> None:
     """What the log tells of an answer: its model and figures."""
     notes = exchange.notes
-    if isinstance(event, TextDelta):
+    if isinstance(event, TextDelta | ToolCall):
         if "first_token_ms" not in notes:
             notes["first_token_ms"] = exchange.elapsed_ms
     elif isinstance(event, Started):

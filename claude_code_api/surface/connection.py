@@ -135,16 +135,39 @@ class Connection(HttpToolsProtocol):
         self._message_ended = False
         self._block = len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # We speak nothing else; what follows is in the other protocol, or lost with the rest of the block.
-            self._stop_reading()
-            self.cycle.keep_alive = False
+            self._parse(memoryview(data))
         except httptools.HttpParserError as fault:
             self._refuse(_failure_of(fault))
         else:
             self._count()
         self._watch()
+
+    def _parse(self, data: memoryview) -> None:
+        """An offer to change the protocol (`Upgrade`) is ignored, its request one like any other (RFC 9110, 7.8).
+
+        The parser lets such a request end with its head, so it is given that head again without the offer.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
+                fields = [b"%s: %s\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+                version = self.parser.get_http_version().encode()
+                start = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version)
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in Uvicorn
+                self.parser.feed_data(b"".join([start, *fields, b"\r\n"]))
+            else:
+                return
+
+    def eof_received(self) -> None:
+        """A client that stops sending has left, though it may have closed its half alone and wait for the answer.
+
+        Nobody can tell: a client that disconnects sends the same FIN, and one that stays is known by no later sign than
+        a failing write, while what runs upstream is to end within a second. So asyncio closes the transport, as it
+        does for None, and the answer is cancelled.
+        """
 
     def _count(self) -> None:
         settings = self._settings
@@ -187,6 +210,10 @@ class Connection(HttpToolsProtocol):
             raise InvalidRequest("The request must have exactly one `Host` header.", code="invalid_http")
         if self._codings and (version != "1.1" or self._codings != [b"chunked"]):
             raise InvalidRequest("`Transfer-Encoding` may only be `chunked`.", code="invalid_http")
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise InvalidRequest("This is no proxy.", code="invalid_http")
+            return  # and is still in the head; see `_parse`
         super().on_headers_complete()
         self._in_head, self._in_body = False, True
 
@@ -197,6 +224,8 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._in_head:
+            return  # it was parsed up to an `Upgrade`
         super().on_message_complete()
         self._in_body = False
         self._message_ended = True

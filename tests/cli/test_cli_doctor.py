@@ -160,6 +160,12 @@ def test_a_broken_installation_says_how_to_repair_it(tmp_path: Path, monkeypatch
 # --- what is stored -------------------------------------------------------------------------------------
 
 
+def test_a_data_directory_whose_path_is_no_text_is_a_failure(tmp_path: Path) -> None:
+    (finding,) = findings(checks.data_directory, data_dir=os.fsdecode(bytes(tmp_path / "data") + b"\xff"))
+    assert (finding.status, finding.remedy) == ("fail", "Choose another with --data-dir.")
+    assert "is not UTF-8" in finding.message
+
+
 def test_a_data_directory_of_another_user_is_a_failure(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data_dir.mkdir()
     user = os.geteuid()

@@ -97,6 +97,12 @@ def test_a_wrong_setting_is_one_line(run: Any, monkeypatch: pytest.MonkeyPatch) 
     assert run("keys", "list").failure == "The setting port is '99999': it must be a whole number from 0 to 65535."
 
 
+@pytest.mark.parametrize("command", [["keys", "list"], ["credentials", "list"], ["serve"]], ids=" ".join)
+def test_a_data_directory_whose_path_is_no_text_is_one_line(run_bare: Any, tmp_path: Path, command: list[str]) -> None:
+    ran = run_bare(*command, "--data-dir", os.fsdecode(bytes(tmp_path / "data") + b"\xff"))
+    assert ran.failure == "The path of the data directory, or another one given here, is not UTF-8."
+
+
 def break_output(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
     def fail(_: object) -> None:
         raise fault
@@ -135,6 +141,11 @@ def test_an_unexpected_failure_beside_a_wrong_setting_is_one_line_too(
 
     monkeypatch.setattr(keys_module, "print_json", fail)
     assert run("keys", "list", "--json").failure.startswith("Unexpected failure: RuntimeError: first")
+
+
+def test_what_cannot_be_printed_is_no_fault_of_a_path(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_output(monkeypatch, UnicodeEncodeError("ascii", "é", 0, 1, "ordinal not in range"))
+    assert run("keys", "list", "--json").failure.startswith("Unexpected failure: UnicodeEncodeError")
 
 
 def test_giving_up_is_one_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,24 @@ def test_arrays_and_objects_are_counted() -> None:
     assert refusal.value.code == "too_many_values"
 
 
+@pytest.mark.policy("V2")
+def test_no_body_of_many_small_parts_holds_the_loop_for_long() -> None:
+    """The type of a chat request's parts is a tagged union, which costs more than plain objects."""
+    part = msgspec.defstruct("Part", [("text", str)], tag="text")
+    decoder = msgspec.json.Decoder(list[part])  # type: ignore[valid-type]
+    body = b"[" + b",".join([b'{"type":"text","text":"a"}'] * 400_000) + b"]"
+    began = time.process_time()
+    with pytest.raises(InvalidRequest) as refusal:
+        decode_json(body, decoder, 64)
+    assert refusal.value.code == "too_many_values"
+    assert time.process_time() - began < 0.15
+
+
+def test_ten_thousand_messages_with_tool_calls_are_not_too_many() -> None:
+    message = {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "b", "arguments": "{}"}}]}
+    decode_json(json.dumps({"messages": [message] * 10_000}).encode(), ANYTHING, 64)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b'{"a": 1,}', b'"\xff"', rb'"\ud800"', rb'"\udc00x"', b"NaN", b"1 2"])
 def test_what_is_no_json_is_said_to_be_none(body: bytes) -> None:
     with pytest.raises(InvalidRequest, match=r"^Invalid request format: the body is no JSON") as refusal:

@@ -58,8 +58,8 @@ class TestErrors:
             ({"max_tokens": 0}, "invalid_value", "max_tokens"),
             ({"temperature": 3}, "invalid_value", "temperature"),
             ({"n": 2}, "unsupported_parameter", "n"),
-            ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "unsupported_parameter", "tools"),
-            ({"response_format": {"type": "json_object"}}, "unsupported_parameter", "response_format"),
+            ({"tools": [{"type": "function", "function": {"name": "f g"}}]}, "invalid_value", "tools.0.function.name"),
+            ({"modalities": ["audio"]}, "unsupported_parameter", "modalities"),
         ],
     )
     def test_a_wrong_request_is_told_by_its_field(

@@ -18,7 +18,8 @@ from claude_code_api.errors import InvalidRequest
 from claude_code_api.gateway.remote_images import PORTS, fetch, is_public
 from claude_code_api.settings import Settings
 
-GIF = b"GIF89a" + bytes(100)
+START = b"GIF89a\1\0\1\0\0\0\0;"
+GIF = START + bytes(100)
 SETTINGS = Settings(remote_images=True, max_image_bytes=2000, max_body_bytes=5000, remote_image_timeout=0.5)
 
 
@@ -48,7 +49,9 @@ class Server:
                 await asyncio.sleep(0.01)  # so that neighbours overlap
                 return web.Response(body=GIF, content_type="text/plain")
             case ["size", size]:
-                return web.Response(body=b"GIF89a" + bytes(int(size) - 6))
+                return web.Response(body=START + bytes(int(size) - len(START)))
+            case ["pixels", width]:
+                return web.Response(body=START[:6] + int(width).to_bytes(2, "little") + START[8:])
             case ["page"]:
                 return web.Response(text="<html>", content_type="image/png")
             case ["endless"]:
@@ -332,6 +335,13 @@ async def test_what_is_no_image_is_refused_whatever_its_header_says(server: Serv
     fault = await refusal(fetched(server, server.url("/page")))
     assert fault.code == "invalid_image"
     assert fault.message == "Image 2 is none of image/gif, image/jpeg, image/png, image/webp where its URL leads."
+
+
+@pytest.mark.policy("V2")
+async def test_an_image_of_too_many_pixels_is_refused_before_anything_decodes_it(server: Server) -> None:
+    assert await fetched(server, server.url("/pixels/8000"))
+    fault = await refusal(fetched(server, server.url("/pixels/8001")))
+    assert told(fault) == ("invalid_image", "messages", "Image 2 has 8001×1 pixels, and may have 8000 a side.")
 
 
 async def test_one_fault_ends_the_other_fetches(server: Server) -> None:

@@ -135,6 +135,18 @@ async def test_the_work_ends_when_the_client_leaves(serve, gateway, stream, befo
     assert line["disconnected"] is True
 
 
+async def test_a_client_that_only_stops_sending_counts_as_one_that_left(serve, gateway):
+    """It sends what every client sends that disconnects, and the work is to end within a second then."""
+    gate = Gate()
+    gateway.script = [gate]
+    served = serve()
+    async with served.raw() as (_, writer):
+        writer.write(chat_request())
+        assert await happened(gate.reached)
+        writer.write_eof()
+        assert await happened(gateway.closed, 1)
+
+
 async def test_a_client_that_left_a_large_body_behind_is_noticed_too(serve, gateway):
     gate = Gate()
     gateway.script = [gate]

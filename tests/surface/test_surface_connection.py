@@ -208,6 +208,20 @@ OVER = {
         content_encoding="gzip",
     ),
     "deflate": request("POST", CHAT, zlib.compress(LARGE), authorization=f"Bearer {KEY}", content_encoding="deflate"),
+    **{
+        f"nothing, in {encoding}": request(
+            "POST",
+            CHAT,
+            chunked(body),
+            authorization=f"Bearer {KEY}",
+            content_encoding=encoding,
+            transfer_encoding="chunked",
+        )
+        for encoding, body in {
+            "deflate": zlib.compress(b"")[:2] + b"\0\0\0\xff\xff" * 4000,
+            "gzip": gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * 4000,
+        }.items()
+    },
 }
 
 
@@ -286,7 +300,7 @@ async def test_trailers_are_no_headers(serve, gateway):
     ("encoding", "body"),
     [
         ("gzip", gzip.compress(chat_body())),
-        ("x-gzip", gzip.compress(chat_body()[:20]) + gzip.compress(chat_body()[20:])),
+        ("x-gzip", gzip.compress(chat_body())),
         ("deflate", zlib.compress(chat_body())),
         ("identity", chat_body()),
     ],
@@ -304,6 +318,8 @@ async def test_packed_bodies_are_unpacked(serve, encoding, body):
         ("gzip", b"no gzip", 400, "invalid_body"),
         ("gzip", gzip.compress(chat_body())[:-9], 400, "invalid_body"),
         ("gzip", b"", 400, "invalid_body"),
+        ("gzip", gzip.compress(b"") + gzip.compress(chat_body()), 400, "invalid_body"),
+        ("deflate", zlib.compress(chat_body()) + b"more", 400, "invalid_body"),
     ],
 )
 async def test_bodies_that_cannot_be_unpacked_are_refused(serve, encoding, body, status, code):
@@ -311,10 +327,72 @@ async def test_bodies_that_cannot_be_unpacked_are_refused(serve, encoding, body,
     assert_refused(await limited(serve).exchange(sent), status, code)
 
 
-async def test_an_offer_to_change_protocol_is_left_aside(serve):
-    answer = await limited(serve).exchange(request(connection="upgrade", upgrade="websocket"), b"\x81\x00frames")
+@pytest.mark.policy("V2")
+async def test_gzip_members_without_end_are_refused_with_the_second(serve):
+    served = limited(serve)
+    head = request("POST", CHAT, authorization=f"Bearer {KEY}", content_encoding="gzip", transfer_encoding="chunked")
+    async with served.raw() as (reader, writer), asyncio.timeout(10):
+        writer.write(head)
+        sending = asyncio.ensure_future(send_for_ever(writer, chunked(gzip.compress(b""))[:-5], pause=0.01))
+        answer = RawAnswer(await reader.read(-1))
+        sending.cancel()
+    assert_refused(answer, 400, "invalid_body")
+
+
+def offering(sent: bytes, protocol: str = "h2c") -> bytes:
+    """The request with an offer to change to `protocol`, as Java's client makes it over plain HTTP."""
+    return sent.replace(
+        b"connection: ", f"Upgrade: {protocol}\r\nHTTP2-Settings: AAEAAEAA\r\nConnection: Upgrade, ".encode(), 1
+    )
+
+
+OFFERS = {
+    "length": chat_request(),
+    "chunks": request(
+        "POST", CHAT, chunked(chat_body(), 7), authorization=f"Bearer {KEY}", transfer_encoding="chunked"
+    ),
+    "large": chat_request(messages=[{"role": "user", "content": "x" * 300_000}]),
+}
+
+
+@pytest.mark.parametrize("size", [0, 1, 50])
+@pytest.mark.parametrize("sent", OFFERS.values(), ids=OFFERS)
+async def test_a_request_that_offers_another_protocol_is_answered_in_this_one(serve, gateway, sent, size):
+    """However it comes: whole, or its first bytes in small pieces."""
+    sent = offering(sent)
+    pieces = [sent[start : start + size] for start in range(0, 600, size)] if size else []
+    async with limited(serve).raw() as (reader, writer), asyncio.timeout(10):
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0)
+        writer.write(sent[600:] if size else sent)
+        answer = RawAnswer(await reader.read(-1))
     assert answer.status == 200
-    assert answer.headers["connection"] == "close"
+    assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Hello"
+    assert len(gateway.conversations) == 1
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.3"])
+async def test_a_connection_lives_on_after_such_offers(serve, protocol):
+    keep = {"connection": "keep-alive"}
+    sent = [
+        offering(request(**keep), protocol),
+        offering(chat_request().replace(b"connection: close", b"connection: keep-alive"), protocol),
+        offering(request(path="/nowhere", **keep), protocol),
+        request(),
+    ]
+    body = (await limited(serve).exchange(b"".join(sent))).body
+    places = [body.index(word) for word in (b'"ok"', b"Hello", b"not_found")]
+    assert places == sorted(places)
+    assert body.count(b"HTTP/1.1 200 OK") == 2  # and the first, in the head
+    assert body.endswith(b'"ok"}')
+
+
+async def test_an_offer_does_not_make_a_broken_request_good(serve):
+    served = limited(serve, max_head_bytes=1024)
+    assert_refused(await served.exchange(offering(chat_request(), "x" * 1000)), 431, "headers_too_large")
+    sent = offering(request("POST", CHAT, b"zz\r\n", transfer_encoding="chunked"))
+    assert_refused(await served.exchange(sent), 400, "invalid_http")
 
 
 async def test_requests_sent_ahead_are_answered_in_their_order(serve):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from claude_code_api.conversation import IMAGE_TYPES, Base64Source, UrlSource
 from claude_code_api.dialects.openai_chat.limits import Limits
 from claude_code_api.errors import InvalidRequest
-from claude_code_api.image_formats import media_type_of
+from claude_code_api.image_formats import media_type_of, size_fault
 
 _MAX_URL = 8192
 
@@ -51,6 +51,8 @@ def _data_url(url: str, path: str, limits: Limits) -> Base64Source:
     found = media_type_of(image)
     if found != media_type:
         raise _invalid(f"the image is not {media_type}, as its URL says, but {found or 'of no known format'}", path)
+    if fault := size_fault(image):
+        raise _invalid(f"the image {fault}", path)
     return Base64Source(media_type, data)
 
 

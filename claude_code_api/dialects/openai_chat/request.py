@@ -7,17 +7,23 @@ import msgspec
 from claude_code_api.conversation import Conversation, Sampling
 from claude_code_api.dialects.json_body import decode_json
 from claude_code_api.dialects.openai_chat.limits import Limits
+from claude_code_api.dialects.openai_chat.output_format import read_output_format
 from claude_code_api.dialects.openai_chat.schema import Request, unsupported_field
+from claude_code_api.dialects.openai_chat.tools import read_tool_choice, read_tools
 from claude_code_api.dialects.openai_chat.turns import read_messages
 from claude_code_api.errors import InvalidRequest
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
-    """What a client asks: a conversation, and how it wants the answer."""
+    """What a client asks: a conversation, and how it wants the answer.
+
+    `legacy_functions`: its tools came as `functions`, so that a call is answered as `function_call`.
+    """
 
     conversation: Conversation
     stream: bool
     include_usage: bool
+    legacy_functions: bool = False
 
 
 _decoder = msgspec.json.Decoder(Request)
@@ -44,15 +50,31 @@ def decode(body: bytes, limits: Limits) -> ChatRequest:
             code="unsupported_parameter",
             param=row.name,
         )
+    tools = read_tools(request)
+    tool_choice = read_tool_choice(request, tools)
+    output_schema, instruction = read_output_format(request)
     system, messages = read_messages(request.messages, limits)
     conversation = Conversation(
         model=request.model,
         messages=messages,
-        system=system,
-        sampling=_sampling(request, limits),
+        system="\n\n".join(filter(None, (system, instruction))),
+        tools=tools,
+        sampling=Sampling(
+            max_tokens=request.max_completion_tokens or request.max_tokens,
+            temperature=None if request.temperature is None else min(request.temperature, 1.0),
+            top_p=request.top_p,
+            stop_sequences=_stop_sequences(request.stop, limits),
+            tool_choice=tool_choice,
+            output_schema=output_schema,
+        ),
         end_user=request.user or None,
     )
-    return ChatRequest(conversation, stream=bool(request.stream), include_usage=bool(options and options.include_usage))
+    return ChatRequest(
+        conversation,
+        stream=bool(request.stream),
+        include_usage=bool(options and options.include_usage),
+        legacy_functions=bool(request.functions),
+    )
 
 
 def _as_messages_fault(fault: InvalidRequest) -> InvalidRequest:
@@ -61,15 +83,6 @@ def _as_messages_fault(fault: InvalidRequest) -> InvalidRequest:
         # a body that is no object has no messages
         return InvalidRequest(fault.message, code="invalid_messages", param=param or "messages")
     return fault
-
-
-def _sampling(request: Request, limits: Limits) -> Sampling:
-    return Sampling(
-        max_tokens=request.max_completion_tokens or request.max_tokens,
-        temperature=None if request.temperature is None else min(request.temperature, 1.0),
-        top_p=request.top_p,
-        stop_sequences=_stop_sequences(request.stop, limits),
-    )
 
 
 def _stop_sequences(stop: str | list[str] | None, limits: Limits) -> tuple[str, ...]:

@@ -12,33 +12,16 @@ Fields that are not here are ignored. `docs/openai-chat.md` holds the same table
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Meta
 
-Treatment = Literal["honoured", "no effect", "refused"]
+from claude_code_api.dialects.openai_chat.treatment import Anything, Row, honoured, no_effect, refused, rows
 
-
-def honoured(note: str) -> Meta:
-    return _row("honoured", note)
-
-
-def no_effect(note: str = "") -> Meta:
-    return _row("no effect", note)
-
-
-def refused(*neutral: str, note: str = "") -> Meta:
-    """`neutral` as JSON: unlike 0 and False, their texts differ for the cache that `typing` keeps of annotations."""
-    return _row("refused", note, neutral)
-
-
-def _row(treatment: Treatment, note: str, neutral: tuple[str, ...] = ()) -> Meta:
-    return Meta(description=note or None, extra={"treatment": treatment, "note": note, "neutral": neutral})
-
-
-Anything = Raw | UnsetType
-"""A value that is kept as its bytes: what is not used is not built."""
+# A `$` alone would also match before a line end; `\Z`, which does not, is unknown to other readers of a JSON schema.
+Name = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$(?!\n)")]
+CallId = Annotated[str, Meta(max_length=1024)]
 
 # --- messages -------------------------------------------------------------------------------------------
 
@@ -79,24 +62,102 @@ class UserMessage(msgspec.Struct, tag_field="role", tag="user"):
     content: str | list[TextPart | ImagePart | AudioPart | FilePart]
 
 
+class FunctionCall(msgspec.Struct):
+    """`arguments` is the text of a JSON object."""
+
+    name: Name
+    arguments: str
+
+
+class FunctionToolCall(msgspec.Struct, tag_field="type", tag="function"):
+    id: CallId
+    function: FunctionCall
+
+
+class CustomToolCall(msgspec.Struct, tag_field="type", tag="custom"):
+    """Known, so that it can be refused by name."""
+
+
 class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None
-    tool_calls: Annotated[Anything, refused("[]")] = UNSET
-    function_call: Annotated[Anything, refused()] = UNSET
+    tool_calls: list[FunctionToolCall | CustomToolCall] | None = None
+    function_call: FunctionCall | None = None
     audio: Annotated[Anything, refused()] = UNSET
 
 
 class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
-    """Known, so that it can be refused by name."""
+    content: str | list[TextPart | ImagePart | AudioPart | FilePart] | None
+    tool_call_id: CallId
 
 
 class FunctionMessage(msgspec.Struct, tag_field="role", tag="function"):
-    """Known, so that it can be refused by name."""
+    """The older form of the same, of the time when an answer held one call at most."""
+
+    content: str | list[TextPart | ImagePart | AudioPart | FilePart] | None
+    name: str
 
 
 Part = TextPart | ImagePart | RefusalPart | AudioPart | FilePart
 Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+
+# --- tools ----------------------------------------------------------------------------------------------
+
+
+class Function(msgspec.Struct):
+    """`strict` is taken and not looked at: Claude Code offers tools without it."""
+
+    name: Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class FunctionTool(msgspec.Struct, tag_field="type", tag="function"):
+    function: Function
+
+
+class CustomTool(msgspec.Struct, tag_field="type", tag="custom"):
+    """Known, so that it can be refused by name."""
+
+
+class NamedFunction(msgspec.Struct):
+    name: str
+
+
+class FunctionChoice(msgspec.Struct, tag_field="type", tag="function"):
+    function: NamedFunction
+
+
+class CustomChoice(msgspec.Struct, tag_field="type", tag="custom"):
+    """Known, so that it can be refused by name."""
+
+
+class AllowedToolsChoice(msgspec.Struct, tag_field="type", tag="allowed_tools"):
+    """Known, so that it can be refused by name."""
+
+
+# --- the answer's form ----------------------------------------------------------------------------------
+
+
+class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
+    """What an answer is anyway."""
+
+
+class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
+    pass
+
+
+class NamedSchema(msgspec.Struct):
+    name: Name
+    schema: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
+    json_schema: NamedSchema
+
 
 # --- everything else ------------------------------------------------------------------------------------
 
@@ -131,8 +192,29 @@ class Request(msgspec.Struct):
         honoured("Keeps the conversations of one API key apart by person. Never stored, never sent as it is."),
     ] = None
 
+    tools: Annotated[
+        Annotated[list[FunctionTool | CustomTool], Meta(max_length=128)] | None,
+        honoured("Up to 128 of the type `function`. See *Tools*."),
+    ] = None
+    tool_choice: Annotated[
+        Literal["none", "auto", "required"] | FunctionChoice | CustomChoice | AllowedToolsChoice | None,
+        honoured('`"none"`, `"auto"`, `"required"`, or one of the `tools` by name.'),
+    ] = None
+    parallel_tool_calls: Annotated[bool | None, honoured("`false`: one call in an answer at most.")] = None
+    functions: Annotated[
+        Annotated[list[Function], Meta(max_length=128)] | None,
+        honoured("The older form of `tools`, with one call in an answer at most; not together with them."),
+    ] = None
+    function_call: Annotated[
+        Literal["none", "auto"] | NamedFunction | None,
+        honoured("The older form of `tool_choice`."),
+    ] = None
+    response_format: Annotated[
+        TextFormat | JsonObjectFormat | JsonSchemaFormat | None,
+        honoured("`text`, `json_object` or `json_schema`. See *Structured outputs*."),
+    ] = None
+
     metadata: Annotated[Anything, no_effect("Nothing is stored.")] = UNSET
-    parallel_tool_calls: Annotated[Anything, no_effect("There are no tools.")] = UNSET
     prediction: Annotated[Anything, no_effect("It would only save time.")] = UNSET
     prompt_cache_key: Annotated[Anything, no_effect("Claude Code sees to caching.")] = UNSET
     prompt_cache_options: Annotated[Anything, no_effect("Claude Code sees to caching.")] = UNSET
@@ -142,8 +224,6 @@ class Request(msgspec.Struct):
 
     audio: Annotated[Anything, refused()] = UNSET
     frequency_penalty: Annotated[Anything, refused("0")] = UNSET
-    function_call: Annotated[Anything, refused('"none"', '"auto"')] = UNSET
-    functions: Annotated[Anything, refused("[]")] = UNSET
     logit_bias: Annotated[Anything, refused("{}")] = UNSET
     logprobs: Annotated[Anything, refused("false")] = UNSET
     modalities: Annotated[Anything, refused('["text"]')] = UNSET
@@ -151,51 +231,11 @@ class Request(msgspec.Struct):
     n: Annotated[Anything, refused("1")] = UNSET
     presence_penalty: Annotated[Anything, refused("0")] = UNSET
     reasoning_effort: Annotated[Anything, refused('"none"')] = UNSET
-    response_format: Annotated[Anything, refused('{"type": "text"}')] = UNSET
     seed: Annotated[Anything, refused(note="Claude's answers cannot be made to repeat.")] = UNSET
     store: Annotated[Anything, refused("false", note="Nothing is stored.")] = UNSET
-    tool_choice: Annotated[Anything, refused('"none"', '"auto"')] = UNSET
-    tools: Annotated[Anything, refused("[]")] = UNSET
     top_logprobs: Annotated[Anything, refused("0")] = UNSET
     verbosity: Annotated[Anything, refused('"medium"')] = UNSET
     web_search_options: Annotated[Anything, refused()] = UNSET
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One row of the table. `neutral` are the values beside null that a refused field may have."""
-
-    name: str
-    treatment: Treatment
-    note: str
-    neutral: tuple[str, ...]
-
-    def accepts(self, value: Anything) -> bool:
-        """Whether the value asks for nothing."""
-        if value is UNSET:
-            return True
-        encoded = bytes(value)
-        if len(encoded) > 64:  # a neutral value is short; what is long need not be built to be refused
-            return False
-        try:
-            given = msgspec.json.decode(encoded)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # what was skipped is not wholly checked
-            return False
-        return given is None or any(
-            given == neutral and isinstance(given, bool) == isinstance(neutral, bool)
-            for neutral in map(msgspec.json.decode, self.neutral)
-        )
-
-
-def rows(struct: type[msgspec.Struct]) -> tuple[Row, ...]:
-    """The table of a struct's fields, for those that say what happens to them."""
-    kinds = msgspec.inspect.type_info(struct)
-    if not isinstance(kinds, msgspec.inspect.StructType):
-        raise TypeError(f"{struct.__name__} is no struct")
-    return tuple(
-        Row(field.encode_name, **field.type.extra)
-        for field in kinds.fields
-        if isinstance(field.type, msgspec.inspect.Metadata) and field.type.extra
-    )
 
 
 REFUSED = {

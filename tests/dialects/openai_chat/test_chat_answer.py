@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-import httpx2
 import msgspec
 import openai
 import pytest
@@ -17,6 +16,9 @@ from claude_code_api.conversation import Accepted, Event, Finished, RateLimitSta
 from claude_code_api.dialects.openai_chat import Answer, completion, error, model_card, model_list
 from claude_code_api.errors import InternalError, InvalidRequest, Overloaded, RequestFailure
 from claude_code_api.gateway.models import Model
+
+Client = Callable[..., openai.OpenAI]
+Chunks = Callable[[bytes], list[ChatCompletionChunk]]
 
 USAGE = Usage(input_tokens=10, output_tokens=5, cache_read_input_tokens=100, cache_creation_input_tokens=20)
 
@@ -34,26 +36,6 @@ def events(*texts: str, stop_reason: str = "end_turn") -> list[Event]:
 def streamed(told: Iterable[Event], include_usage: bool = False) -> bytes:
     answer = Answer("chatcmpl-1", 1700000000, include_usage, "sonnet")
     return b"".join(map(answer.chunk, told)) + Answer.DONE
-
-
-def client(body: bytes, content_type: str = "text/event-stream", status: int = 200) -> openai.OpenAI:
-    """OpenAI's own client, which gets `body` for whatever it asks."""
-
-    def respond(_: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(status, content=body, headers={"content-type": content_type})
-
-    transport = httpx2.MockTransport(respond)
-    return openai.OpenAI(
-        api_key="none", base_url="http://gateway.test/v1", max_retries=0, http_client=httpx2.Client(transport=transport)
-    )
-
-
-def chunks_of(body: bytes) -> list[ChatCompletionChunk]:
-    with client(body) as official:
-        stream = official.chat.completions.create(
-            model="sonnet", messages=[{"role": "user", "content": "x"}], stream=True
-        )
-        return list(stream)
 
 
 ENVELOPE = (
@@ -191,7 +173,9 @@ def test_models() -> None:
         ("tool_use", "tool_calls"),
     ],
 )
-def test_every_stop_reason_has_its_finish_reason_whole_and_streamed(stop_reason: str, finish_reason: str) -> None:
+def test_every_stop_reason_has_its_finish_reason_whole_and_streamed(
+    chunks_of: Chunks, stop_reason: str, finish_reason: str
+) -> None:
     told = events("x", stop_reason=stop_reason)
     whole = ChatCompletion.model_validate_json(completion("c", 1, "sonnet", told))
     assert whole.choices[0].finish_reason == finish_reason
@@ -210,7 +194,7 @@ def test_an_answer_without_an_end_is_never_told_as_whole() -> None:
         completion("chatcmpl-1", 1, "sonnet", events("Hel")[:-1])
 
 
-def test_the_official_client_reads_a_whole_answer() -> None:
+def test_the_official_client_reads_a_whole_answer(client: Client) -> None:
     body = completion("chatcmpl-1", 1700000000, "sonnet", events("Hello"))
     with client(body, "application/json") as official:
         answer = official.chat.completions.create(model="sonnet", messages=[{"role": "user", "content": "x"}])
@@ -222,7 +206,7 @@ def test_the_official_client_reads_a_whole_answer() -> None:
     assert answer.usage.prompt_tokens_details.cached_tokens == 100
 
 
-def test_the_official_client_reads_usage_from_the_last_chunk_alone() -> None:
+def test_the_official_client_reads_usage_from_the_last_chunk_alone(chunks_of: Chunks) -> None:
     *before, last = chunks_of(streamed(events("Hello"), include_usage=True))
     assert last.choices == []
     assert last.usage
@@ -231,7 +215,7 @@ def test_the_official_client_reads_usage_from_the_last_chunk_alone() -> None:
     assert all(chunk.usage is None for chunk in chunks_of(streamed(events("Hello"))))
 
 
-def test_the_official_client_raises_on_an_error_in_the_stream() -> None:
+def test_the_official_client_raises_on_an_error_in_the_stream(chunks_of: Chunks) -> None:
     answer = Answer("chatcmpl-1", 1, False, "sonnet")
     body = answer.chunk(Started("claude")) + answer.KEEPALIVE + answer.failure(Overloaded("Come back later."))
     with pytest.raises(openai.APIError, match=r"^Come back later\.$") as raised:
@@ -240,14 +224,14 @@ def test_the_official_client_raises_on_an_error_in_the_stream() -> None:
     assert raised.value.type == "api_error"
 
 
-def test_the_official_client_knows_the_class_of_an_error() -> None:
+def test_the_official_client_knows_the_class_of_an_error(client: Client) -> None:
     body = error(InvalidRequest("`n` is not supported.", param="n", code="unsupported_parameter"))
     with client(body, "application/json", 400) as official, pytest.raises(openai.BadRequestError) as raised:
         official.models.list()
     assert (raised.value.code, raised.value.param) == ("unsupported_parameter", "n")
 
 
-def test_the_official_client_lists_models() -> None:
+def test_the_official_client_lists_models(client: Client) -> None:
     with client(model_list([Model("opus", 0, "anthropic")]), "application/json") as official:
         assert [model.id for model in official.models.list()] == ["opus"]
 
@@ -256,7 +240,9 @@ texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]) | st.sampled_f
 
 
 @given(st.lists(texts, max_size=6), st.booleans())
-def test_a_streamed_answer_put_together_is_the_whole_one(deltas: list[str], include_usage: bool) -> None:
+def test_a_streamed_answer_put_together_is_the_whole_one(
+    chunks_of: Chunks, deltas: list[str], include_usage: bool
+) -> None:
     told = events(*deltas)
     whole = ChatCompletion.model_validate_json(completion("c", 1, "sonnet", told))
     chunks = chunks_of(streamed(told, include_usage))

@@ -88,8 +88,9 @@ def test_a_wrong_image_is_named_with_its_fault(ask: Ask, url: str, words: str) -
 @pytest.mark.policy("V2")
 @pytest.mark.parametrize("length", range(1996, 2010))
 def test_the_size_limit_counts_the_images_own_bytes(ask: Ask, length: int) -> None:
-    data = base64.b64encode(b"GIF89a" + bytes(length - 6)).decode()
-    messages = look_at(f"data:image/gif;base64,{data}")
+    image = base64.b64decode(PNG)
+    data = base64.b64encode(image + bytes(length - len(image))).decode()
+    messages = look_at(f"data:image/png;base64,{data}")
     if length <= 2000:
         assert ask(messages)
     else:
@@ -112,3 +113,12 @@ def test_remote_images_are_refused_unless_they_are_allowed(ask: Ask, url: str) -
     assert (fault.code, fault.param) == ("unsupported_image_url", PARAM)
     (turn,) = ask(look_at(url), changed={"remote_images": True}).conversation.messages
     assert turn.content[1] == Image(UrlSource(url))
+
+
+@pytest.mark.policy("V2")
+def test_an_image_of_too_many_pixels_is_refused_however_small_its_file_is(ask: Ask) -> None:
+    file = io.BytesIO()
+    PIL.Image.new("1", (8001, 8)).save(file, "png")
+    fault = refusal(lambda: ask(look_at(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}")))
+    assert (fault.code, fault.param) == ("invalid_image", PARAM)
+    assert "8001×8 pixels" in fault.message

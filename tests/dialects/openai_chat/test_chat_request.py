@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_code_api.conversation import Conversation, Image, Message, Sampling, Text
+from claude_code_api.conversation import Conversation, Message, Sampling, Text
 from claude_code_api.dialects.openai_chat import ChatRequest, Limits, decode
-from claude_code_api.dialects.openai_chat.schema import Request, Row, rows
+from claude_code_api.dialects.openai_chat.schema import Request
+from claude_code_api.dialects.openai_chat.treatment import Row, rows
 from claude_code_api.errors import InvalidRequest, RequestFailure
 from claude_code_api.settings import Settings
 
 Ask = Callable[..., ChatRequest]
+Check = Callable[[Conversation], None]
 
 REFUSED = [row for row in rows(Request) if row.treatment == "refused"]
 NO_EFFECT = [row.name for row in rows(Request) if row.treatment == "no effect"]
@@ -271,20 +273,43 @@ parts = st.one_of(
         {"type": st.sampled_from(["refusal", "file", "input_audio"]), "refusal": st.text(max_size=3)}
     ),
 )
-roles = st.sampled_from(["system", "developer", "user", "assistant", "user", "assistant", "tool"])
+roles = st.sampled_from(["system", "developer", "user", "assistant", "user", "assistant", "tool", "function"])
 contents = st.text(max_size=5) | st.lists(parts, max_size=3) | json_values
-chat_messages = st.fixed_dictionaries({"role": roles, "content": contents}, optional={"refusal": st.text(max_size=3)})
-fields = st.dictionaries(st.sampled_from([row.name for row in rows(Request)]), json_values, max_size=2)
-
-
-def check_invariants(conversation: Conversation) -> None:
-    turns = conversation.messages
-    assert [turn.role for turn in turns] == ["user", "assistant"] * (len(turns) // 2) + ["user"]
-    for turn in turns:
-        assert turn.content
-        for block in turn.content:
-            assert isinstance(block, Image) or (turn.role in ("user", "assistant") and block.text.strip())
-    assert conversation.sampling.temperature is None or 0 <= conversation.sampling.temperature <= 1
+ids = st.sampled_from(["a", "b", "c.1", ""])
+functions = st.fixed_dictionaries({"name": ids, "arguments": st.sampled_from(["", "{}", '{"x": [{}]}', "[]", "{"])})
+calls = st.fixed_dictionaries({"type": st.just("function"), "id": ids, "function": functions})
+chat_messages = st.fixed_dictionaries(
+    {"role": roles, "content": contents},
+    optional={
+        "refusal": st.text(max_size=3),
+        "tool_calls": st.lists(calls | json_values, max_size=2),
+        "function_call": functions,
+        "tool_call_id": ids,
+        "name": ids,
+    },
+)
+schemas = st.fixed_dictionaries(
+    {"type": st.sampled_from(["object", "string"])}, optional={"properties": json_values, "anyOf": json_values}
+)
+tools = st.fixed_dictionaries(
+    {"type": st.just("function"), "function": st.fixed_dictionaries({"name": ids}, optional={"parameters": schemas})}
+)
+choices = st.sampled_from(["none", "auto", "required", {"type": "function", "function": {"name": "a"}}, {"name": "a"}])
+formats = st.fixed_dictionaries(
+    {"type": st.just("json_schema"), "json_schema": st.fixed_dictionaries({"name": st.just("x"), "schema": schemas})}
+)
+fields = st.dictionaries(st.sampled_from([row.name for row in rows(Request)]), json_values, max_size=2) | (
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "tools": st.lists(tools, max_size=2),
+            "functions": st.lists(tools.map(lambda tool: tool["function"]), max_size=2),
+            "tool_choice": choices,
+            "function_call": choices,
+            "response_format": formats | json_values,
+        },
+    )
+)
 
 
 def outcome_of(body: bytes, limits: Limits) -> ChatRequest | RequestFailure:
@@ -294,24 +319,24 @@ def outcome_of(body: bytes, limits: Limits) -> ChatRequest | RequestFailure:
         return failure
 
 
-def check_outcome(body: bytes, limits: Limits) -> None:
+def check_outcome(body: bytes, limits: Limits, require_sound: Check) -> None:
     outcome = outcome_of(body, limits)
     if isinstance(outcome, RequestFailure):
         assert outcome.status == 400
         assert outcome.param is not None or outcome.code == "invalid_json"
     else:
-        check_invariants(outcome.conversation)
+        require_sound(outcome.conversation)
         msgspec.json.encode(outcome)  # and nothing in it stops it from being sent on
 
 
 @pytest.mark.policy("V2")
 @given(st.lists(chat_messages, max_size=6), fields, st.booleans(), st.booleans())
 def test_any_json_is_a_sound_conversation_or_a_failure_that_names_the_field(
-    messages: list[Any], more: dict[str, Any], ignore: bool, remote: bool
+    require_sound: Check, messages: list[Any], more: dict[str, Any], ignore: bool, remote: bool
 ) -> None:
     limits = Limits(64, 5, 2, 2000, remote_images=remote, ignore_unsupported=ignore)
     body = json.dumps({"model": "sonnet", "messages": messages, **more}).encode()
-    check_outcome(body, limits)
+    check_outcome(body, limits, require_sound)
 
 
 @pytest.mark.policy("V2")
@@ -323,9 +348,17 @@ def test_any_bytes_are_decoded_or_refused(body: bytes) -> None:
 
 
 @given(st.data())
-def test_a_sound_request_with_a_few_bytes_changed_never_crashes(data: st.DataObject) -> None:
+def test_a_sound_request_with_a_few_bytes_changed_never_crashes(require_sound: Check, data: st.DataObject) -> None:
     part = {"type": "text", "text": "é\u0000\\"}
-    body = bytearray(json.dumps({"model": "m", "messages": [{"role": "user", "content": [part]}], "n": 1}).encode())
+    call = {"type": "function", "id": "a.b", "function": {"name": "f", "arguments": '{"a": [1]}'}}
+    messages = [
+        {"role": "user", "content": [part]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "x", "tool_call_id": "a.b"},
+    ]
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}
+    tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+    body = bytearray(json.dumps({"model": "m", "messages": messages, "tools": tools}).encode())
     for _ in range(data.draw(st.integers(1, 3))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
-    check_outcome(bytes(body), Limits(64, 5, 2, 2000, remote_images=False, ignore_unsupported=False))
+    check_outcome(bytes(body), Limits(64, 5, 2, 2000, remote_images=False, ignore_unsupported=False), require_sound)

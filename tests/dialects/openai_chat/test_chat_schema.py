@@ -10,7 +10,8 @@ import pytest
 from openai.types.chat.chat_completion_assistant_message_param import ChatCompletionAssistantMessageParam
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 
-from claude_code_api.dialects.openai_chat.schema import AssistantMessage, Request, Row, rows
+from claude_code_api.dialects.openai_chat.schema import AssistantMessage, Request
+from claude_code_api.dialects.openai_chat.treatment import Row, rows
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "openai-chat.md"
 
