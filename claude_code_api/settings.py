@@ -152,7 +152,9 @@ class Settings(BaseSettings):
     rate_limit_per_key: Rates = setting("off", "Requests with one API key.", group="limits")
     max_head_bytes: int = setting(64 * 1024, "Size of a request's head.", group="limits", ge=1024, le=1024 * 1024)
     head_timeout: float = setting(10.0, "Time for a request's head to arrive.", group="limits", gt=0, le=600)
-    max_body_bytes: int = setting(32 * 1024 * 1024, "Size of a request's body, packed and unpacked.", group="limits", ge=1024)
+    max_body_bytes: int = setting(
+        32 * 1024 * 1024, "Size of a request's body, packed and unpacked.", group="limits", ge=1024
+    )
     body_timeout: float = setting(30.0, "Longest pause in a request's body.", group="limits", gt=0, le=600)
     max_connections: int = setting(1000, "Connections at once.", group="limits", ge=1)
     max_depth: int = setting(64, "Nesting of a request's JSON.", group="limits", ge=8, le=500)
