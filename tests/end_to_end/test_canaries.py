@@ -145,8 +145,8 @@ class BusyRun:
             chat | {"temperature": mark("temperature")},
             chat | {"stop": [mark("stop"), 1]},
             chat | {"seed": mark("seed")},
-            chat | {"tools": [{"type": "function", "function": {"name": mark("tool")}}]},
-            chat | {"response_format": {"type": mark("format")}},
+            chat | {"audio": {"voice": mark("tool")}},
+            chat | {"response_format": {"type": "smell", "name": mark("format")}},
             chat | {mark("a field's name"): {mark("another"): 1}, "n": 2},
             *(
                 chat | {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}

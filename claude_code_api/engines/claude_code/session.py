@@ -79,7 +79,6 @@ class Session:
         self.turns: list[Turn] = []
         self._born = time.monotonic()
         self._model = ""
-        self._settings: dict[str, Any] = {}
         self._opened = False
         self._served = 0
         self._open_turn: str | None = None  # asked, and not yet one of `turns`
@@ -126,8 +125,8 @@ class Session:
         self.owner = owner
         self._model = conversation.model
         self._tools = ClientTools(conversation.tools)
-        self._settings = flag_settings(conversation, credential)
-        opened = await self.process.open(credential, conversation.system, self._settings, self._tools)
+        settings = flag_settings(conversation, credential)
+        opened = await self.process.open(credential, conversation.system, settings, self._tools)
         self._opened = True
         return opened
 
@@ -144,10 +143,7 @@ class Session:
                 while len(self.turns) > count:
                     if (uuid := self.turns.pop().uuid) is not None and not await self._rewind(uuid):
                         return False
-                settings = flag_settings(conversation, credential)
-                if settings != self._settings:
-                    await self.process.request("apply_flag_settings", settings=settings)
-                    self._settings = settings
+                await self.process.request("apply_flag_settings", settings=flag_settings(conversation, credential))
         except (TimeoutError, RequestFailure):
             return False
         self._model = conversation.model
