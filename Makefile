@@ -44,9 +44,9 @@ docs: $(VENV)/dev ## the generated pages are up to date
 
 lock: ## lock the dependencies anew, with hashes, for every platform (needs uv)
 	uv pip compile pyproject.toml --extra demo --universal --python-version 3.11 \
-		--generate-hashes --no-header --quiet --upgrade -o requirements/run.txt
+		--generate-hashes --no-strip-extras --no-header --quiet --upgrade -o requirements/run.txt
 	uv pip compile pyproject.toml --extra demo --group dev -c requirements/run.txt --universal --python-version 3.11 \
-		--generate-hashes --no-header --quiet --upgrade -o requirements/dev.txt
+		--generate-hashes --no-strip-extras --no-header --quiet --upgrade -o requirements/dev.txt
 
 clean: ## remove what these commands made, but no data
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
