@@ -20,6 +20,7 @@ from claude_code_api.errors import OperatorFailure
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+    from openai.types.chat import ParsedChatCompletionMessage
 
     from claude_code_api.application import Running
 
@@ -82,56 +83,91 @@ async def _use(gateway: Running) -> None:
 
     client = AsyncOpenAI(base_url=f"{gateway.server.http_url}/v1", api_key=secret.reveal(), max_retries=0)
     async with client:
-        chat: list[dict[str, Any]] = [
-            {"role": "system", "content": "You are brief."},
-            {"role": "user", "content": "My name is Ada. Say hello."},
-        ]
-        chat.append({"role": "assistant", "content": await _ask(client, "A streamed chat", chat)})
-        chat.append({"role": "user", "content": "What did I say first?"})
-        await _ask(client, "A second turn that refers to the first", chat)
-        image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_picture()}"}}
-        question = {"type": "text", "text": "What is in this picture?"}
-        await _ask(client, "A question with an image", [{"role": "user", "content": [question, image]}])
+        await _chat(client)
+        await _look(client)
+        await _use_a_tool(client)
 
 
-async def _ask(client: AsyncOpenAI, title: str, messages: Iterable[Any]) -> str:
-    """Streams one answer to the terminal, with the time to its first token and to its end."""
+async def _chat(client: AsyncOpenAI) -> None:
+    chat: list[Any] = [
+        {"role": "system", "content": "You are brief."},
+        {"role": "user", "content": "My name is Ada. Say hello."},
+    ]
+    chat.append(await _ask(client, "A streamed chat", chat))
+    chat.append({"role": "user", "content": "What did I say first?"})
+    await _ask(client, "A second turn that refers to the first", chat)
+
+
+async def _look(client: AsyncOpenAI) -> None:
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_picture()}"}}
+    question = {"type": "text", "text": "What is in this picture?"}
+    await _ask(client, "A question with an image", [{"role": "user", "content": [question, image]}])
+
+
+async def _use_a_tool(client: AsyncOpenAI) -> None:
+    """A call that this program runs; the stand-in is told to make it, as a model would have chosen to."""
+    from claude_code_api.stand_in import script
+
+    told = script(
+        text="I will look.",
+        tools=[{"name": "temperature_in", "input": {"city": "Lisbon"}}],
+        then={"text": "It is 21 degrees in Lisbon."},
+    )
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    tools = [{"type": "function", "function": {"name": "temperature_in", "parameters": parameters}}]
+    chat: list[Any] = [{"role": "user", "content": f"How warm is it in Lisbon? {told}"}]
+    chat.append(await _ask(client, "A tool that the client runs", chat, tools=tools))
+    calls = chat[-1].tool_calls or ()
+    chat += [{"role": "tool", "tool_call_id": call.id, "content": "21"} for call in calls]
+    await _ask(client, "Its result, to the process that waited for it", chat, tools=tools)
+
+
+async def _ask(
+    client: AsyncOpenAI, title: str, messages: Iterable[Any], **more: Any
+) -> ParsedChatCompletionMessage[None]:
+    """Streams one answer to the terminal, with the time to its first token and to its end; gives its message."""
     turns = list(messages)
     console.print(f"\n[bold]{title}[/bold]")
-    console.print(Text("  you     ", "dim"), Text(_shown(turns[-1]["content"])), sep="")
+    console.print(Text("  you     ", "dim"), Text(_shown(turns[-1])), sep="")
     console.print(Text("  claude  ", "dim"), end="")
     started = time.monotonic()
     first = None
-    said = ""
-    usage = None
-    stream = await client.chat.completions.create(
-        model="sonnet", messages=turns, stream=True, stream_options={"include_usage": True}
+    asked = client.chat.completions.stream(
+        model="sonnet", messages=turns, stream_options={"include_usage": True}, **more
     )
-    async for chunk in stream:
-        usage = chunk.usage or usage
-        for choice in chunk.choices:
-            if text := choice.delta.content:
+    async with asked as stream:
+        async for event in stream:
+            if event.type == "content.delta":
                 first = first or time.monotonic() - started
-                said += text
-                console.print(Text(text), end="")
+                console.print(Text(event.delta), end="")
+        whole = await stream.get_final_completion()
+    message: ParsedChatCompletionMessage[None] = whole.choices[0].message
+    for call in message.tool_calls or ():
+        console.print(Text(f" [calls {call.function.name}({call.function.arguments})]", "cyan"), end="")
     console.print()
-    if usage is None or not said:
+    if whole.usage is None or not message.content:
         raise OperatorFailure("The answer was not whole; the demo has failed.")
     total = time.monotonic() - started
-    tokens = f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out"
+    tokens = f"{whole.usage.prompt_tokens} tokens in, {whole.usage.completion_tokens} out"
     console.print(
         Text(f"          first token {1000 * (first or 0):.0f} ms, whole {1000 * total:.0f} ms, {tokens}", "dim")
     )
-    return said
+    return message
 
 
 def _say(what: str, shown: str) -> None:
     console.print(f"{what:<34}", Text(shown, "cyan"), sep="")
 
 
-def _shown(content: str | list[dict[str, Any]]) -> str:
+def _shown(message: dict[str, Any]) -> str:
+    """What a message says, without the stand-in's script."""
+    from claude_code_api.stand_in.script import MARKER
+
+    content = message["content"]
+    if message["role"] == "tool":
+        return f"[the tool's result: {content}]"
     if isinstance(content, str):
-        return content
+        return content.partition(MARKER)[0].rstrip()
     return " ".join(part.get("text", "[a PNG of 64 × 64 pixels]") for part in content)
 
 

@@ -29,7 +29,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedP
     return done, temporary
 
 
-def test_the_demo_holds_a_chat_a_second_turn_and_a_question_with_an_image(
+def test_the_demo_holds_a_chat_a_second_turn_a_question_with_an_image_and_a_tool_call(
     ran: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
     done, _ = ran
@@ -37,7 +37,9 @@ def test_the_demo_holds_a_chat_a_second_turn_and_a_question_with_an_image(
     assert "My name is Ada" in done.stdout
     assert 'the first says "My name is Ada' in done.stdout, "the second turn refers to the first"
     assert "64×64" in done.stdout, "the image reached the other side"
-    assert done.stdout.count("first token") == 3
+    assert '[calls temperature_in({"city":"Lisbon"})]' in done.stdout
+    assert "It is 21 degrees in Lisbon." in done.stdout, "the tool's result was answered"
+    assert done.stdout.count("first token") == 5
 
 
 def test_the_demo_leaves_no_file_and_no_process_behind(ran: tuple[subprocess.CompletedProcess[str], Path]) -> None:
