@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 import zlib
 from base64 import b64encode
@@ -10,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import loopback
 import pytest
 import pytest_asyncio
 
@@ -18,22 +18,11 @@ from claude_code_api.settings import Settings, load
 from claude_code_api.stand_in import StandIn
 
 StartEngine = Callable[..., Awaitable[ClaudeCode]]
-LOOPBACK = ("127.", "::1", "localhost")
+NETWORK = loopback.confine()  # here, before there is any thread
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _loopback_only() -> Iterator[None]:
-    """Tests cannot reach anything but this machine: every other address is refused before a packet leaves."""
-    real = socket.socket.connect
-
-    def connect(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOOPBACK):
-            raise AssertionError(f"a test tried to reach {address}")
-        real(self, address)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", connect)
-        yield
+def pytest_report_header() -> str:
+    return f"network: {NETWORK}"
 
 
 @pytest.fixture(scope="session", autouse=True)
