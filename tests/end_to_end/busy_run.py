@@ -126,9 +126,12 @@ def busy(upstream: StandIn, gateway: GatewayProcess) -> None:
         with ThreadPoolExecutor(1) as threads:
             doomed = threads.submit(ask, client, delay=60)
             until(lambda: upstream.requests)
-            for claude in gateway.claudes():
+            for claude in (crashed := gateway.claudes()):
                 claude.send_signal(signal.SIGSEGV)
             assert isinstance(doomed.exception(20), openai.APIStatusError)
+            until(
+                lambda: not any(claude.is_running() for claude in crashed)
+            )  # the gateway knows: it has waited for each
         assert ask(client, tokens=30, pause=0.05).choices[0].message.content
         assert gateway.end() == 0
 
