@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import statistics
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -220,17 +218,12 @@ async def test_memory_is_bounded_and_the_forgotten_are_still_known(
         assert len(access.keys._known._values) == 3
 
 
-async def test_a_known_key_takes_no_statement_and_little_time(access: Access) -> None:
+async def test_a_known_key_takes_no_statement(access: Access) -> None:
     _, text = await access.keys.create("laptop", "mine")
     await access.keys.verify(text)
     statements = Statements(access)
-    times = []
-    for _ in range(2000):
-        begin = time.perf_counter()
-        await access.keys.verify(text)
-        times.append(time.perf_counter() - begin)
+    await access.keys.verify(text)
     assert statements.count == 0
-    assert statistics.median(times) < 20e-6
 
 
 async def test_many_verifies_at_once_agree(access: Access) -> None:

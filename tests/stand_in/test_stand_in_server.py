@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -123,7 +122,6 @@ async def test_a_long_answer_arrives_whole(stand_in: StandIn) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_end_of_the_stand_in_cuts_what_is_under_way(stream: bool) -> None:
-    begin = time.monotonic()
     async with aiohttp.ClientSession(headers=HEADERS) as session:
         async with StandIn() as stand_in:
             url = stand_in.url + "/v1/messages"
@@ -134,7 +132,6 @@ async def test_the_end_of_the_stand_in_cuts_what_is_under_way(stream: bool) -> N
             await asking
         with pytest.raises(aiohttp.ClientError):
             await session.get(stand_in.url)
-    assert time.monotonic() - begin < 10
 
 
 async def _read(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> bytes:
