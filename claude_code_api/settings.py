@@ -178,6 +178,16 @@ class Settings(BaseSettings):
     claude_code_path: Path | None = setting(
         None, "The Claude Code program; by default the one in the SDK's wheel.", group="claude code"
     )
+    sandbox: Literal["auto", "require", "off"] = setting(
+        "auto",
+        "Whether the kernel locks Claude Code into its own directories (Landlock): where it can, always, or never.",
+        group="claude code",
+    )
+    claude_code_user: str | None = setting(
+        None,
+        "User that Claude Code runs as, where the gateway is started as root.",
+        group="claude code",
+    )
     max_processes: int | None = setting(
         None, "Claude Code processes at once, spares included; by default what memory and cores bear, at most 32.",
         group="claude code", ge=1, le=1024,

@@ -23,6 +23,7 @@ from claude_agent_sdk._cli_version import __cli_version__ as program_version
 
 from claude_code_api.access import Access, CredentialRecord
 from claude_code_api.cli import credentials
+from claude_code_api.engines.claude_code import sandbox
 from claude_code_api.engines.claude_code.program import bundled_program
 from claude_code_api.errors import Failure
 from claude_code_api.operations.redaction import redact
@@ -49,7 +50,18 @@ class Finding(msgspec.Struct, frozen=True):
 def examine(settings: Settings) -> list[Finding]:
     """All checks, in the order in which one mends things."""
     findings: list[Finding] = []
-    for check in (python, sdk, program, data_directory, master_key, stored, certificate, ports, changed_settings):
+    for check in (
+        python,
+        sdk,
+        program,
+        sandboxed,
+        data_directory,
+        master_key,
+        stored,
+        certificate,
+        ports,
+        changed_settings,
+    ):
         try:
             findings.extend(check(settings))
         except Failure as failure:
@@ -101,6 +113,25 @@ def program(settings: Settings) -> Iterator[Finding]:
             yield Finding("program", "warn", message, mend)
 
 
+def sandboxed(settings: Settings) -> Iterator[Finding]:
+    """The lock around Claude Code: that it could read what it has no business with, even if it went wrong."""
+    found = sandbox.version()
+    if settings.sandbox != "off" and found >= sandbox.WITH_PORTS:
+        yield Finding("sandbox", "ok", f"Landlock {found}: Claude Code reaches its own directories and Anthropic alone")
+    elif settings.sandbox != "off" and found:
+        yield Finding(
+            "sandbox", "warn", f"Landlock {found}: Claude Code reaches its own files alone, but any address.",
+            "Linux 6.7 or later locks its connections, too.",
+        )  # fmt: skip
+    elif settings.claude_code_user:
+        yield Finding("sandbox", "ok", f"Claude Code runs as {settings.claude_code_user}, who cannot read the data")
+    else:
+        yield Finding(
+            "sandbox", "warn", "Nothing locks Claude Code in: gone wrong, it could read all that this user may.",
+            "Use Linux 5.13 or later with the setting sandbox, or start as root with claude_code_user.",
+        )  # fmt: skip
+
+
 def data_directory(settings: Settings) -> Iterator[Finding]:
     path = settings.data_dir.absolute()
     if re.search("[\ud800-\udfff]", str(path)):  # as Python stands for a byte that is no text
@@ -111,7 +142,7 @@ def data_directory(settings: Settings) -> Iterator[Finding]:
         yield Finding("data directory", "fail", f"{path} is no directory.", "Choose another with --data-dir.")
     elif path.stat().st_uid != os.geteuid():
         yield Finding("data directory", "fail", f"{path} belongs to another user.", "Run this as that user.")
-    elif path.stat().st_mode & 0o077:
+    elif path.stat().st_mode & 0o066:
         yield Finding(
             "data directory", "fail", f"Others may look into {path} ({stat.filemode(path.stat().st_mode)}).",
             f"Run `chmod 700 {shlex.quote(str(path))}`.",
@@ -137,7 +168,7 @@ def stored(settings: Settings) -> Iterator[Finding]:
     if not path.is_dir() or not (settings.database_url or (path / "gateway.db").exists()):
         yield Finding("database", "warn", "There is none yet.", "`serve` makes it.")
         return
-    if path.stat().st_mode & 0o077 or not settings.master_key_path.exists():
+    if path.stat().st_mode & 0o066 or not settings.master_key_path.exists():
         mend = "First mend the data directory and the master key."
         yield Finding("database", "warn", "It was not looked at.", mend)
         return

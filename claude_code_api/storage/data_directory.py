@@ -15,7 +15,8 @@ from claude_code_api.errors import StorageFailure
 class DataDirectory:
     """A directory of mode 0700 whose files are made with mode 0600.
 
-    One that others may write to is refused and not mended: what lies in it may be theirs.
+    0711 is as good: others pass through it and see nothing, as the setting `claude_code_user` needs. One that others
+    may write to is refused and not mended: what lies in it may be theirs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +32,7 @@ class DataDirectory:
                     f"Others may write to the data directory {self.path}: look through it, "
                     f"then run `chmod 700 {shlex.quote(str(self.path))}`."
                 )
-            if status.st_mode & 0o077:
+            if status.st_mode & 0o066:
                 self.path.chmod(0o700)
         except OSError as error:
             raise StorageFailure(f"The data directory {self.path} cannot be used: {error.strerror}.") from None

@@ -114,7 +114,7 @@ class TestLaunch:
         from claude_code_api.engines.claude_code import program
 
         launcher = Path(program.__file__).with_name("launch.py")
-        command = [sys.executable, "-I", "-S", str(launcher), str(parent), "/bin/sh", "-c", script]
+        command = [sys.executable, "-I", "-S", str(launcher), str(parent), "", "", "/bin/sh", "-c", script]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
     def test_there_are_no_core_dumps(self) -> None:
@@ -127,7 +127,18 @@ class TestLaunch:
         from claude_code_api.engines.claude_code import program
 
         launcher = Path(program.__file__).with_name("launch.py")
-        command = [sys.executable, "-I", "-S", str(launcher), str(os.getpid()), "/bin/sh", "-c", "echo /proc/$$/fd/*"]
+        command = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(launcher),
+            str(os.getpid()),
+            "",
+            "",
+            "/bin/sh",
+            "-c",
+            "echo /proc/$$/fd/*",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, close_fds=False, timeout=10)
         os.close(leaked)
         open_there = {int(name.rpartition("/")[2]) for name in done.stdout.split()}
@@ -145,7 +156,7 @@ class TestLaunch:
         script = (
             "import os, subprocess, sys; "
             f"p = subprocess.Popen([sys.executable, '-I', '-S', {str(launcher)!r}, str(os.getpid()), "
-            "'/bin/sh', '-c', 'echo ready; exec sleep 601'], stdout=subprocess.PIPE, start_new_session=True); "
+            "'', '', '/bin/sh', '-c', 'echo ready; exec sleep 601'], stdout=subprocess.PIPE, start_new_session=True); "
             "p.stdout.readline(); print(p.pid, flush=True); p.wait()"
         )
         parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

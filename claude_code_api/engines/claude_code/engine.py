@@ -51,6 +51,8 @@ class ClaudeCode:
 
     async def start(self, credential_ids: Sequence[str]) -> None:
         """Prepares the directories, and has spares started. `credential_ids`: all, the newest last."""
+        if self._program.ports is None:
+            log.warning("claude code is not locked in: it could read whatever the gateway's user may")
         await asyncio.to_thread(self._program.prepare)
         await asyncio.to_thread(self._program.tidy, set(credential_ids))
         self._pool.open()

@@ -65,11 +65,11 @@ class Process(Transport):
 
     async def start(self) -> None:
         """Starts the program in a process group of its own; it does nothing until `open`."""
-        await asyncio.to_thread(self.home.mkdir, mode=0o700, parents=True, exist_ok=True)
-        await asyncio.to_thread(self._scratch.mkdir, mode=0o700)
+        await asyncio.to_thread(self._program.make_private, self.home)
+        await asyncio.to_thread(self._program.make_private, self._scratch)
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._program.command(os.getpid()),
+                *self._program.command(os.getpid(), self.home, self._scratch),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import shutil
 import stat
 import sys
@@ -16,8 +17,10 @@ from pathlib import Path
 
 import claude_agent_sdk
 import msgspec
+from yarl import URL
 
-from claude_code_api.engines.claude_code import client_tools
+from claude_code_api.engines.claude_code import client_tools, sandbox
+from claude_code_api.engines.claude_code.sandbox import Sandbox
 from claude_code_api.errors import OperatorFailure
 from claude_code_api.settings import Settings, inherited_environment, temporary_directory
 
@@ -69,6 +72,9 @@ QUIET = dict.fromkeys(
 }
 
 
+NAME_SERVERS = 53
+
+
 def bundled_program() -> Path:
     """The program inside the SDK's wheel."""
     return Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
@@ -78,7 +84,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     """How to start one.
 
     `homes` holds a lasting private directory for each credential, `scratch` a passing one for each process;
-    `workplace` is empty and stays so.
+    `workplace` is empty and stays so. `user` (its number and its group's) is whom it runs as, None for the gateway's
+    own; `ports` are those that it may connect to, None where no sandbox locks it in.
     """
 
     path: Path
@@ -86,6 +93,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     workplace: Path
     scratch: Path
     environment: dict[str, str]
+    user: tuple[int, int] | None = None
+    ports: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, settings: Settings, name: str = "") -> Program:
@@ -109,18 +118,42 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
             workplace=temporary_directory() / f"w-{name}",
             scratch=temporary_directory() / f"t-{name}",
             environment={**inherited_environment(), **QUIET, **{k: v for k, v in given.items() if v}},
+            user=_user(settings.claude_code_user),
+            ports=_ports(settings, path),
         )
 
     def prepare(self) -> None:
-        """Makes the directories; OperatorFailure where somebody else could write to the workplace."""
+        """Makes the directories; OperatorFailure where somebody else could write to the workplace, or where the user
+        that the program runs as cannot reach them.
+        """
         self.homes.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (self.workplace, self.scratch):
-            with suppress(FileExistsError):
-                directory.mkdir(mode=0o700)
+            self.make_private(directory)
             status = directory.lstat()
-            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+            owners = (os.geteuid(), self.user[0] if self.user else os.geteuid())
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid in owners and not status.st_mode & 0o077
             if not ours or (directory is self.workplace and any(directory.iterdir())):
                 raise OperatorFailure(f"{directory} must be an empty directory of this user's own; remove it.")
+        if self.user:
+            for directory in (self.homes.parent, self.homes):
+                directory.chmod(0o711)  # to be passed, and neither listed nor read
+            self.require_way()
+
+    def make_private(self, directory: Path) -> None:
+        """Makes a directory for the program alone, where there is none."""
+        with suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+            if self.user:
+                os.chown(directory, *self.user)
+
+    def require_way(self) -> None:
+        """OperatorFailure where the user that the program runs as cannot reach it, or its home."""
+        user, group = self.user or (os.geteuid(), os.getegid())
+        for path in (self.path, *self.path.parents, *self.homes.parents):
+            status = path.stat()
+            bit = stat.S_IXUSR if status.st_uid == user else stat.S_IXGRP if status.st_gid == group else stat.S_IXOTH
+            if not status.st_mode & bit:
+                raise OperatorFailure(f"The user of the setting claude_code_user may not pass {path}: chmod it +x.")
 
     def tidy(self, known: set[str]) -> None:
         """Removes the homes of credentials that are no more, and what killed processes left behind."""
@@ -142,10 +175,27 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         """The one lasting directory of a credential. It holds its device identity, and nobody else's."""
         return self.homes / credential_id
 
-    def command(self, parent: int) -> list[str]:
+    def command(self, parent: int, home: Path, scratch: Path) -> list[str]:
         """`launch.py` under a bare interpreter, which becomes the program and ends with `parent` (a process id)."""
         launcher = Path(__file__).with_name("launch.py")
-        return [sys.executable, "-I", "-S", str(launcher), str(parent), str(self.path), *ARGUMENTS]
+        user = f"{self.user[0]}:{self.user[1]}" if self.user else ""
+        locked = self.sandbox(home, scratch)
+        return [
+            *(sys.executable, "-I", "-S", str(launcher), str(parent), user, locked.encoded() if locked else ""),
+            *(str(self.path), *ARGUMENTS),
+        ]
+
+    def sandbox(self, home: Path, scratch: Path) -> Sandbox | None:
+        """What one process may do: read and write in its own directories alone, and connect to Anthropic."""
+        if self.ports is None:
+            return None
+        authorities = self.environment.get("SSL_CERT_FILE")
+        return Sandbox(
+            read=(str(self.workplace), *([authorities] if authorities else [])),
+            write=(str(home), str(scratch)),
+            run=(str(self.path),),
+            ports=self.ports,
+        )
 
     def environment_of(self, home: Path, scratch: Path) -> dict[str, str]:
         """`scratch` is where it puts what would else lie in the directory for everybody's temporary files, a socket
@@ -153,3 +203,38 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         """
         own = {"HOME": home, "CLAUDE_CONFIG_DIR": home, "CLAUDE_CODE_TMPDIR": scratch, "PWD": self.workplace}
         return {**self.environment, **{name: str(path) for name, path in own.items()}}
+
+
+def _user(name: str | None) -> tuple[int, int] | None:
+    """The numbers of a user and its group."""
+    if name is None:
+        return None
+    if os.geteuid() != 0:
+        raise OperatorFailure("The setting claude_code_user needs a gateway that is started as root.")
+    try:
+        known = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except KeyError:
+        raise OperatorFailure(f"The setting claude_code_user is {name!r}, and there is no such user.") from None
+    return known.pw_uid, known.pw_gid
+
+
+def _ports(settings: Settings, program: Path) -> tuple[int, ...] | None:
+    """Where the sandbox lets the program connect to, by TCP: Anthropic, the proxy, name servers. None: no sandbox."""
+    if settings.sandbox == "off":
+        return None
+    if hindrance := _hindrance(program):
+        if settings.sandbox == "require":
+            raise OperatorFailure(f"The setting sandbox is 'require', but {hindrance}.")
+        return None
+    urls = (settings.anthropic_base_url, settings.https_proxy)
+    return (*(port for url in urls if url and (port := URL(url).port)), NAME_SERVERS)
+
+
+def _hindrance(program: Path) -> str | None:
+    """Why the program cannot be locked in."""
+    if not sandbox.version():
+        return "this system has no Landlock (Linux 5.13 or later)"
+    with program.open("rb") as file:
+        if file.read(2) == b"#!":
+            return f"{program} is a script, which runs other programs"
+    return None
