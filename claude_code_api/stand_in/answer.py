@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from claude_code_api.stand_in import turns
+from claude_code_api.stand_in import models, signatures, thinking_rules, turns
 from claude_code_api.stand_in.script import Script
 
 _WORDS = re.compile(r"\S+\s*|\s+")
@@ -48,12 +48,8 @@ def identifier(prefix: str) -> str:
 
 def answer(request: dict[str, Any], script: Script, usage: dict[str, Any]) -> Answer:
     """What the script (or, without one, the default) says to a request. `usage` is that of the prompt."""
-    blocks = []
-    spent = 0
-    if script.thinking is not None:
-        omitted = (request.get("thinking") or {}).get("display") == "omitted"
-        blocks.append(_thinking(script.thinking, omitted=omitted))
-        spent += token_count(script.thinking)
+    blocks = _thought(request, script)
+    thought = spent = token_count(f"{script.thinking or ''} {script.redacted_thinking or ''}") if blocks else 0
 
     chunks = _chunks(request, script)
     text = "".join(chunks)
@@ -76,8 +72,30 @@ def answer(request: dict[str, Any], script: Script, usage: dict[str, Any]) -> An
         blocks,
         script.stop_reason or stop_reason,
         script.stop_sequence if script.stop_sequence is not None else stop_sequence,
-        usage | {"output_tokens": max(spent, 1)} | (script.usage or {}),
+        usage
+        | {"output_tokens": max(spent, 1), "output_tokens_details": {"thinking_tokens": thought}}
+        | (script.usage or {}),
     )
+
+
+def _thought(request: dict[str, Any], script: Script) -> list[Block]:
+    """What the model thinks first, where the request lets it; each block is signed for its place."""
+    model = models.find(request["model"])
+    if not thinking_rules.thinks(request, model):
+        return []
+    place = signatures.places(request)
+    for message in request["messages"]:
+        place.add_message(message)
+    blocks = []
+    if script.thinking is not None:
+        shown = script.thinking if thinking_rules.shows_text(request, model) else ""
+        blocks.append(_thinking(shown, signatures.sign(shown, place.here())))
+        place.add_message({"role": "assistant", "content": [blocks[0].whole]})
+    if script.redacted_thinking is not None:
+        data = identifier("redacted")
+        whole = {"type": "redacted_thinking", "data": f"{data}.{signatures.sign(data, place.here())}"}
+        blocks.append(Block(whole, whole, []))
+    return blocks
 
 
 def _chunks(request: dict[str, Any], script: Script) -> list[str]:
@@ -133,10 +151,8 @@ def _text(text: str, chunks: list[str]) -> Block:
     return Block({"type": "text", "text": ""}, {"type": "text", "text": text}, [(TEXT_DELTA, part) for part in chunks])
 
 
-def _thinking(text: str, *, omitted: bool) -> Block:
-    """A thinking block; where the request wants the text `omitted`, the signature alone tells of it."""
-    signature = uuid.uuid5(uuid.NAMESPACE_OID, text).hex
-    shown = "" if omitted else text
+def _thinking(shown: str, signature: str) -> Block:
+    """Without a text to show, the signature alone tells of it."""
     return Block(
         {"type": "thinking", "thinking": "", "signature": ""},
         {"type": "thinking", "thinking": shown, "signature": signature},

@@ -130,8 +130,7 @@ def _block(block: Any, path: str) -> None:
             _document(block["source"], f"{path}.document.source")
         case "thinking":
             shape.text(block["thinking"], f"{path}.thinking.thinking")
-            if not shape.text(block["signature"], f"{path}.thinking.signature"):
-                raise invalid(f"{path}: Invalid `signature` in `thinking` block")
+            shape.text(block["signature"], f"{path}.thinking.signature")
         case "tool_use":
             shape.mapping(block["input"], f"{path}.tool_use.input")
         case "tool_result":

@@ -12,20 +12,37 @@ from claude_code_api.stand_in.errors import Refused, invalid
 class Model(msgspec.Struct, frozen=True):
     """One model.
 
-    `thinking`: which kinds it takes ("budget", "both", "adaptive"). `sampling`: how many of temperature and
-    top_p a request may set ("both", "one", "none"). `prefill`: whether the last message may be the assistant's.
-    `system_turns`: whether a system message may stand between the turns. `max_tokens`: the longest answer.
+    `thinking`: which kinds it takes ("budget", "both", "adaptive"); `thinking_off`: when it can be switched off ("any"
+    effort, up to "high", "between_tools" instead, "never"); `binds_thinking`: whether thinking counts only in the
+    place where it was thought. `efforts`: the levels that it knows. `forced_tools`: whether a request may force a call.
+    `sampling`: how many of temperature and top_p a request may set ("both", "one", "none"). `prefill`: whether the
+    last message may be the assistant's. `system_turns`: whether a system message may stand between the turns.
+    `max_tokens`: the longest answer.
     """
 
     id: str
     display_name: str
     created_at: str
     thinking: str = "adaptive"
+    thinking_off: str = "any"
+    binds_thinking: bool = False
+    efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
+    forced_tools: bool = True
     sampling: str = "none"
     prefill: bool = False
     system_turns: bool = True
     max_tokens: int = 128_000
     aliases: tuple[str, ...] = ()
+
+    @property
+    def thinks_unasked(self) -> bool:
+        """Whether it thinks where a request does not say."""
+        return self.thinking == "adaptive" and not self.id.startswith("claude-opus-4-")
+
+    @property
+    def shows_thinking(self) -> bool:
+        """Whether the text of its thinking comes where a request does not say."""
+        return self.thinking != "adaptive"
 
     def card(self) -> dict[str, Any]:
         """As the API shows it."""
@@ -39,27 +56,45 @@ class Model(msgspec.Struct, frozen=True):
         }
 
 
+def _of_5_5(
+    model: str, display_name: str, created_at: str, thinking_off: str = "never", *, forced: bool = False
+) -> Model:
+    return Model(model, display_name, created_at, thinking_off=thinking_off, binds_thinking=True, forced_tools=forced)
+
+
 def _of_4_6(model: str, display_name: str, created_at: str) -> Model:
-    return Model(model, display_name, created_at, "both", "one", system_turns=False)
+    efforts = ("low", "medium", "high", "max")
+    return Model(model, display_name, created_at, "both", efforts=efforts, sampling="one", system_turns=False)
 
 
 def _older(model: str, display_name: str, created_at: str, *, sampling: str = "one", max_tokens: int = 64_000) -> Model:
     family = model[: -len("-20250101")]
     alias = family if family.count("-") == 3 else f"{family}-0"  # claude-opus-4-20250514 is claude-opus-4-0
-    return Model(model, display_name, created_at, "budget", sampling, True, False, max_tokens, (alias,))
+    return Model(
+        model,
+        display_name,
+        created_at,
+        "budget",
+        efforts=("low", "medium", "high") if family == "claude-opus-4-5" else (),
+        sampling=sampling,
+        prefill=True,
+        system_turns=False,
+        max_tokens=max_tokens,
+        aliases=(alias,),
+    )
 
 
 # Newest first, as the API lists them. Which model takes what follows what Claude Code sends to it; the
 # dates of the newest are not known and only put them in order.
 MODELS = (
-    Model("claude-opus-5-5", "Claude Opus 5.5", "2026-09-20T00:00:00Z"),
-    Model("claude-fable-5-2", "Claude Fable 5.2", "2026-09-10T00:00:00Z"),
-    Model("claude-sonnet-5-5", "Claude Sonnet 5.5", "2026-08-20T00:00:00Z"),
-    Model("claude-haiku-5-5", "Claude Haiku 5.5", "2026-08-10T00:00:00Z"),
-    Model("claude-fable-5-1", "Claude Fable 5.1", "2026-07-20T00:00:00Z"),
-    Model("claude-opus-5", "Claude Opus 5", "2026-07-10T00:00:00Z"),
+    _of_5_5("claude-opus-5-5", "Claude Opus 5.5", "2026-09-20T00:00:00Z"),
+    _of_5_5("claude-fable-5-2", "Claude Fable 5.2", "2026-09-10T00:00:00Z"),
+    _of_5_5("claude-sonnet-5-5", "Claude Sonnet 5.5", "2026-08-20T00:00:00Z", "between_tools"),
+    _of_5_5("claude-haiku-5-5", "Claude Haiku 5.5", "2026-08-10T00:00:00Z", "high", forced=True),
+    _of_5_5("claude-fable-5-1", "Claude Fable 5.1", "2026-07-20T00:00:00Z"),
+    Model("claude-opus-5", "Claude Opus 5", "2026-07-10T00:00:00Z", thinking_off="high"),
     Model("claude-sonnet-5", "Claude Sonnet 5", "2026-06-20T00:00:00Z"),
-    Model("claude-fable-5", "Claude Fable 5", "2026-06-10T00:00:00Z"),
+    Model("claude-fable-5", "Claude Fable 5", "2026-06-10T00:00:00Z", thinking_off="never"),
     Model("claude-opus-4-8", "Claude Opus 4.8", "2026-05-28T00:00:00Z"),
     Model("claude-opus-4-7", "Claude Opus 4.7", "2026-04-14T00:00:00Z", system_turns=False),
     _of_4_6("claude-sonnet-4-6", "Claude Sonnet 4.6", "2026-02-17T00:00:00Z"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from claude_code_api.stand_in import cache_rules, content_rules, models, shape, tool_rules
+from claude_code_api.stand_in import cache_rules, content_rules, models, shape, thinking_rules, tool_rules
 from claude_code_api.stand_in.errors import invalid
 from claude_code_api.stand_in.models import Model
 
@@ -46,10 +46,14 @@ def check(request: dict[str, Any]) -> None:
             f"max_tokens: {max_tokens} > {model.max_tokens}, which is the maximum allowed number of output tokens "
             f"for {request['model']}"
         )
-    thinks = _thinking(request.get("thinking"), model, max_tokens)
+    thinks = thinking_rules.check(request, model, max_tokens)
     _sampling(request, model, thinks=thinks)
-    if thinks and request.get("tool_choice", {}).get("type") in ("any", "tool"):
-        raise invalid("Thinking may not be enabled when tool_choice forces tool use.")
+    if request.get("tool_choice", {}).get("type") in ("any", "tool"):
+        if not model.forced_tools:
+            raise invalid('tool_choice: type "tool" and "any" are not supported for this model.')
+        if (request.get("thinking") or {}).get("type") == "enabled":
+            raise invalid("Thinking may not be enabled when tool_choice forces tool use.")
+    thinking_rules.check_blocks(request, model)
 
 
 def check_count(request: dict[str, Any]) -> None:
@@ -86,31 +90,6 @@ def _metadata(metadata: Any) -> None:
     shape.fields(shape.mapping(metadata, "metadata"), "metadata", (), ("user_id",))
     if metadata.get("user_id") is not None:
         shape.text(metadata["user_id"], "metadata.user_id")
-
-
-def _thinking(thinking: Any, model: Model, max_tokens: int) -> bool:
-    """Whether thinking is on by this request's own word."""
-    if thinking is None:
-        return False
-    kind = shape.mapping(thinking, "thinking").get("type")
-    shape.one_of(kind, ("enabled", "disabled", "adaptive", "between_tools"), "thinking.type")
-    if kind == "enabled":
-        if model.thinking == "adaptive":
-            raise invalid(
-                '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
-                '"output_config.effort" to control thinking behavior.'
-            )
-        shape.fields(thinking, "thinking.enabled", ("type", "budget_tokens"), ("display",))
-        budget = shape.integer(thinking["budget_tokens"], "thinking.enabled.budget_tokens", least=1024)
-        if budget >= max_tokens:
-            raise invalid("`max_tokens` must be greater than `thinking.budget_tokens`.")
-    elif kind == "adaptive":
-        shape.fields(thinking, "thinking.adaptive", ("type",), ("display",))
-        if model.thinking == "budget":
-            raise invalid("adaptive thinking is not supported on this model")
-    if thinking.get("display") is not None:
-        shape.one_of(thinking["display"], ("summarized", "omitted", "updates"), f"thinking.{kind}.display")
-    return kind in ("enabled", "adaptive")
 
 
 def _sampling(request: dict[str, Any], model: Model, *, thinks: bool) -> None:

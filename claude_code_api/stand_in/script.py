@@ -10,7 +10,8 @@ adds as `<system-reminder>` does not count. `script(text="Hi", pause=0.1)` rende
 | `repeat` | how many times the text (or the chunks) is said |
 | `tokens` | an answer of so many words, one delta each |
 | `echo` | answers with what the request holds: `system`, `first` or `last` user text, `all` turns |
-| `thinking` | a signed thinking block before the answer |
+| `thinking` | a signed thinking block before the answer, where the request lets the model think |
+| `redacted_thinking` | a redacted one after it |
 | `tools` | tool calls after the text: a list of `{"name", "input", "id"?}` |
 | `then` | the script for the request that brings these tools' results (without it, the default answer) |
 | `stop_reason`, `stop_sequence` | how the answer says that it ended |
@@ -56,6 +57,7 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: int | None = None
     echo: Literal["system", "first", "last", "all"] | None = None
     thinking: str | None = None
+    redacted_thinking: str | None = None
     tools: tuple[ToolCall, ...] = ()
     then: Script | None = None
     stop_reason: str | None = None

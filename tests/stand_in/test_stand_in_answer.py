@@ -180,7 +180,11 @@ def test_the_script_has_the_last_word_on_usage_and_stop() -> None:
         request(script(text="Hi", stop_reason="stop_sequence", stop_sequence="!", usage={"input_tokens": 77}))
     )
     assert (whole["stop_reason"], whole["stop_sequence"]) == ("stop_sequence", "!")
-    assert whole["usage"] == {"input_tokens": 77, "output_tokens": 1}
+    assert whole["usage"] == {
+        "input_tokens": 77,
+        "output_tokens": 1,
+        "output_tokens_details": {"thinking_tokens": 0},
+    }
 
 
 def test_tool_results_lead_the_script_one_step_further() -> None:

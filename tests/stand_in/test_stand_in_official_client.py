@@ -12,7 +12,11 @@ import pytest
 
 from claude_code_api.stand_in import StandIn, api_key, oauth_token, script
 
-REQUEST: dict[str, Any] = {"model": "claude-sonnet-5", "max_tokens": 1000}
+REQUEST: dict[str, Any] = {
+    "model": "claude-sonnet-5",
+    "max_tokens": 1000,
+    "thinking": {"type": "adaptive", "display": "summarized"},
+}
 ERRORS = [
     (400, anthropic.BadRequestError),
     (401, anthropic.AuthenticationError),
