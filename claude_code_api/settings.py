@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,11 +74,20 @@ def _mapped(value: object) -> object:
     return {name.strip(): target.strip() for name, _, target in pairs}
 
 
+def _command(value: object) -> object:
+    """A text is split as a shell would do it; there is none."""
+    words = shlex.split(value) if isinstance(value, str) else value
+    if words == []:
+        raise ValueError
+    return words
+
+
 _WORDS: dict[object, str] = {
     _secret: "a text that is not empty",
     _rates: 'limits such as "100/minute" or "10/second;1000/hour", or "off"',
     _networks: 'addresses or networks, such as "10.0.0.1,192.168.0.0/16"',
     _listed: 'texts, such as "https://a.example,https://b.example"',
+    _command: 'a program and its arguments, such as "decrypt --key gateway"',
     _mapped: 'names and models, such as "gpt-4o=sonnet,gpt-4o-mini=haiku"',
 }
 """What each of these takes, in the words of `allowed`."""
@@ -87,6 +97,7 @@ Rates = Annotated[str, AfterValidator(_rates)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_networks)]
 Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_mapped)]
+Command = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_command)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -144,7 +155,15 @@ class Settings(BaseSettings):
         None, "Database; by default SQLite in the data directory.", group="storage", also="DATABASE_URL"
     )
     master_key_file: Path | None = setting(
-        None, "File with the master key; by default `master.key` in the data directory.", group="storage"
+        None,
+        "File with the master key; by default `master.key` in the data directory. The first start makes it.",
+        group="storage",
+    )
+    master_key: SecretText | None = setting(
+        None, "The master key itself, instead of a file with it: docs/vault.md tells more.", group="storage"
+    )
+    master_key_command: Command | None = setting(
+        None, "Command that prints the master key, for a key service; run without a shell.", group="storage"
     )
 
     # limits on clients
@@ -281,9 +300,20 @@ def environment_names(name: str, field: FieldInfo) -> list[str]:
     extra = field.json_schema_extra
     also = extra.get("also") if isinstance(extra, dict) else None
     names = [PREFIX + name.upper()] + ([also] if isinstance(also, str) else [])
-    if is_secret(field):
+    if is_secret(field) and f"{name}_file" not in Settings.model_fields:
         names += [f"{variable}_FILE" for variable in names]
     return names
+
+
+def secret_variables() -> set[str]:
+    """The environment variables that hold a secret, rather than the path of a file with one."""
+    secrets = {name: field for name, field in Settings.model_fields.items() if is_secret(field)}
+    return {
+        variable
+        for name, field in secrets.items()
+        for variable in environment_names(name, field)
+        if not variable.endswith("_FILE")
+    }
 
 
 def is_secret(field: FieldInfo) -> bool:
@@ -388,6 +418,17 @@ def _explain(error: ValidationError) -> str:
 def inherited_environment() -> Mapping[str, str]:
     """What a child process of ours may know of our environment: where programs are, and the language."""
     return {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
+
+
+def given_secrets() -> list[str]:
+    """The variables of our environment that hold a secret."""
+    return sorted(variable for variable in secret_variables() if os.environ.get(variable))
+
+
+def environment_without_secrets() -> dict[str, str]:
+    """Our environment, for a command that the operator chose: without what we alone should have."""
+    hidden = secret_variables()
+    return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def temporary_directory() -> Path:

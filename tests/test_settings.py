@@ -22,6 +22,7 @@ from claude_code_api.settings import (
     inherited_environment,
     is_secret,
     load,
+    secret_variables,
     temporary_directory,
 )
 from scripts import configuration
@@ -91,10 +92,35 @@ def test_every_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_
     file = tmp_path / "secret"
     file.write_text("  hidden\n")
     secrets = [name for name, field in FIELDS.items() if is_secret(field)]
-    assert secrets == ["database_url", "claude_code_oauth_token", "anthropic_api_key"]
+    assert secrets == ["database_url", "master_key", "claude_code_oauth_token", "anthropic_api_key"]
     for name in secrets:
+        if f"{name}_file" in FIELDS:  # a setting of its own: it is kept, and read again
+            continue
         monkeypatch.setenv(f"{prefix}{name.upper()}_FILE", str(file))
         assert getattr(load(), name) == Secret("hidden")
+
+
+def test_the_file_of_the_master_key_is_a_setting_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CCAPI_MASTER_KEY_FILE", str(tmp_path / "key"))
+    settings = load()
+    assert (settings.master_key, settings.master_key_file) == (None, tmp_path / "key")
+    monkeypatch.setenv("CCAPI_MASTER_KEY", "hidden")
+    assert load().master_key == Secret("hidden")
+
+
+def test_a_command_is_split_as_a_shell_would_or_given_as_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CCAPI_MASTER_KEY_COMMAND", "decrypt 'a b' $HOME")
+    assert load().master_key_command == ("decrypt", "a b", "$HOME")
+    monkeypatch.delenv("CCAPI_MASTER_KEY_COMMAND")
+    write('master_key_command = ["decrypt", "a b"]')
+    assert load().master_key_command == ("decrypt", "a b")
+
+
+def test_the_variables_that_hold_secrets_are_known() -> None:
+    assert secret_variables() == {
+        "CCAPI_DATABASE_URL", "DATABASE_URL", "CCAPI_MASTER_KEY", "CCAPI_CLAUDE_CODE_OAUTH_TOKEN",
+        "CLAUDE_CODE_OAUTH_TOKEN", "CCAPI_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY",
+    }  # fmt: skip
 
 
 def test_a_file_for_a_secret_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -146,6 +172,8 @@ WRONG: dict[str, list[object]] = {
     "data_dir": [5],
     "database_url": ["", "  ", 5],
     "master_key_file": [5],
+    "master_key": ["", 5],
+    "master_key_command": ["", "un'closed", 5, [5]],
     "rate_limit_per_ip": ["often", "0/minute", "1/fortnight", "", "100/minute;", "off;1/minute", 5],
     "rate_limit_per_key": ["1"],
     "max_head_bytes": [0, "64k"],
@@ -162,6 +190,8 @@ WRONG: dict[str, list[object]] = {
     "unsupported_parameters": ["guess"],
     "model_aliases": ["gpt-4o", "=x", "x=", 5, {"x": 5}],
     "claude_code_path": [5],
+    "sandbox": ["maybe"],
+    "claude_code_user": [5],
     "max_processes": [0, 1025],
     "spare_processes": [-1, 65],
     "reuse_processes": ["perhaps"],

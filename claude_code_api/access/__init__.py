@@ -8,20 +8,26 @@ from contextlib import asynccontextmanager
 
 from claude_code_api.access.api_keys import ApiKey, ApiKeys
 from claude_code_api.access.credentials import CredentialRecord, Credentials
+from claude_code_api.access.key_sources import key_source
 from claude_code_api.access.own_secrets import open_vault
+from claude_code_api.access.rotation import Rotation, rotate, unfinished
+from claude_code_api.access.stored_vault import StoredVault
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.database import Database
 
-__all__ = ["Access", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials"]
+__all__ = ["Access", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Rotation"]
 
 
 class Access:
     """Keys and credentials of one data directory; one for each process or command, and any number at once."""
 
-    def __init__(self, keys: ApiKeys, credentials: Credentials) -> None:
-        self.keys = keys
-        self.credentials = credentials
+    def __init__(self, directory: DataDirectory, database: Database, vault: StoredVault, pepper: bytes) -> None:
+        self.keys = ApiKeys(database, pepper)
+        self.credentials = Credentials(database, vault)
+        self._directory = directory
+        self._database = database
+        self._vault = vault
 
     @classmethod
     @asynccontextmanager
@@ -33,5 +39,17 @@ class Access:
         """
         directory = await asyncio.to_thread(DataDirectory, settings.data_dir)
         async with Database.open(settings.database, directory, migrate=migrate) as database:
-            vault, pepper = await open_vault(database, settings.master_key_path)
-            yield cls(ApiKeys(database, pepper), Credentials(database, vault))
+            vault, pepper = await open_vault(database, key_source(settings))
+            yield cls(directory, database, vault, pepper)
+
+    async def rotate_master_key(self) -> Rotation:
+        """Everything sealed comes under a new master key, while others use it; VaultFailure says why it cannot.
+
+        What a run that was killed has begun, the next one finishes.
+        """
+        with self._directory.rotation_lock():
+            return await rotate(self._database, self._vault)
+
+    async def unfinished_rotation(self) -> int:
+        """Records that a rotation has still to bring under the newest master key."""
+        return await unfinished(self._database, self._vault)

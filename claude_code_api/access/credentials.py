@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claude_code_api.access import names
 from claude_code_api.access.memory import Memory
-from claude_code_api.access.vault import Place, Vault
+from claude_code_api.access.stored_vault import StoredVault
+from claude_code_api.access.vault import Place
 from claude_code_api.conversation import RateLimitStatus
 from claude_code_api.credential import Credential, CredentialKind, kind_of
 from claude_code_api.errors import Conflict, NotFound
@@ -49,7 +50,7 @@ class CredentialRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Credentials:
     """Tokens are unlocked when used and remembered only until any process changes a key or a credential."""
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, vault: StoredVault) -> None:
         self._database = database
         self._vault = vault
         self._unlocked: Memory[str, Credential] = Memory(database.generation, REMEMBERED)
@@ -59,14 +60,10 @@ class Credentials:
     async def add(self, name: str, token: Secret) -> CredentialRecord:
         """Conflict where the name is taken, InvalidRequest for a token of no known form."""
         identifier = names.new_id("cred")
-        row = {
-            "id": identifier,
-            "name": names.checked(name),
-            "created_at": datetime.now(UTC),
-            **self._sealed(identifier, token),
-        }
+        row = {"id": identifier, "name": names.checked(name), "kind": kind_of(token), "created_at": datetime.now(UTC)}
         try:
             async with self._database.write(announced=True) as connection:
+                row |= await self._sealed(connection, identifier, token)
                 await connection.execute(credentials.insert().values(row))
                 return _record(await find_credential(connection, identifier))
         except IntegrityError:
@@ -85,20 +82,20 @@ class Credentials:
             read_at = self._unlocked.now()
             async with self._database.read() as connection:
                 row = await find_credential(connection, id_or_name)
-            token = Secret(self._vault.unseal(row["token"], _place(row["id"])).decode())
+            token = Secret((await self._vault.unseal(row["token"], _place(row["id"]))).decode())
             known = Credential(id=row["id"], name=row["name"], kind=CredentialKind(row["kind"]), token=token)
             self._unlocked.put(id_or_name, known, read_at)
         return known
 
     async def replace(self, id_or_name: str, token: Secret) -> CredentialRecord:
         """Another token under the same id and name, used at once; what Anthropic said of the old one is forgotten."""
+        kind = kind_of(token)
         async with self._database.write(announced=True) as connection:
             identifier = (await find_credential(connection, id_or_name))["id"]
             forgotten = dict.fromkeys(["refused_at", "limit_status", "limit_type", "limit_resets_at", "limit_seen_at"])
+            given = {"kind": kind, **await self._sealed(connection, identifier, token)}
             change = credentials.update().where(credentials.c.id == identifier)
-            await connection.execute(
-                change.values(**self._sealed(identifier, token), **forgotten, replaced_at=datetime.now(UTC))
-            )
+            await connection.execute(change.values(**given, **forgotten, replaced_at=datetime.now(UTC)))
             return _record(await find_credential(connection, identifier))
 
     async def remove(self, id_or_name: str, *, force: bool = False) -> CredentialRecord:
@@ -166,13 +163,10 @@ class Credentials:
             return
         self._working.put(identifier, working, read_at)
 
-    def _sealed(self, identifier: str, token: Secret) -> dict[str, Any]:
-        """The columns that follow from the token."""
-        return {
-            "kind": kind_of(token),
-            "token": self._vault.seal(token.reveal().encode(), _place(identifier)),
-            "hint": token.hint,
-        }
+    async def _sealed(self, connection: AsyncConnection, identifier: str, token: Secret) -> dict[str, Any]:
+        """The columns that hold the token, or a part of it."""
+        sealed = await self._vault.seal(connection, token.reveal().encode(), _place(identifier))
+        return {"token": sealed, "hint": token.hint}
 
 
 async def find_credential(connection: AsyncConnection, id_or_name: str) -> RowMapping:

@@ -1,21 +1,23 @@
-"""The master key: 32 random bytes in a private file, the one thing that a backup must not hold."""
+"""Master keys: 32 random bytes each, the one thing that a backup must not hold, and the keyring that keeps them.
+
+A keyring is text: each key in base64 as a word of its own, the newest first, lines that begin with `#` are comments.
+Older keys stay below, so that what was sealed under them, old backups too, still opens.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
-import os
 import secrets
-import shlex
-from pathlib import Path
+from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from claude_code_api.errors import VaultFailure
-
 KEY_BYTES = 32
 ID_BYTES = 8
+LONGEST_KEYRING = 256 * 1024
+"""Bytes of text, which is room for more than a thousand keys."""
 
 
 class MasterKey:
@@ -34,51 +36,49 @@ class MasterKey:
         return f"MasterKey({self.id.hex()})"
 
 
-def create(path: Path) -> MasterKey:
-    """A new key in a new file. VaultFailure where the file is there already or cannot be made."""
+class Keyring:
+    """Master keys by their ids. `newest` is the one that a rotation brings everything under."""
+
+    def __init__(self, keys: Iterable[MasterKey]) -> None:
+        self._keys: dict[bytes, MasterKey] = {}
+        for key in keys:
+            self._keys.setdefault(key.id, key)
+        self.newest = next(iter(self._keys.values()))
+
+    def __contains__(self, key_id: object) -> bool:
+        return key_id in self._keys
+
+    def get(self, key_id: bytes) -> MasterKey | None:
+        return self._keys.get(key_id)
+
+    @property
+    def ids(self) -> list[str]:
+        """As they are shown, the newest first."""
+        return [key_id.hex() for key_id in self._keys]
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(self.ids)})"
+
+
+def read_keyring(text: bytes) -> Keyring | None:
+    """The keys in the text, None where it holds anything else, or none."""
+    if len(text) > LONGEST_KEYRING:
+        return None
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith(b"#")]
+    try:
+        keys = [base64.b64decode(word, validate=True) for line in lines for word in line.split()]
+    except binascii.Error:
+        return None
+    if not keys or any(len(key) != KEY_BYTES for key in keys):
+        return None
+    return Keyring(map(MasterKey, keys))
+
+
+def new_key() -> tuple[MasterKey, str]:
+    """A random key, and the lines of a keyring that hold it."""
     key = secrets.token_bytes(KEY_BYTES)
     master = MasterKey(key)
-    text = (
-        f"# Master key {master.id.hex()} of Claude Code API; stored tokens are lost without it, so keep a copy apart.\n"
-        f"{base64.b64encode(key).decode()}\n"
+    comment = (
+        f"# Master key {master.id.hex()} of Claude Code API; stored tokens are lost without it: keep a copy apart."
     )
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        _sync_directory(path.parent)  # the name must outlive a power cut, too
-    except OSError as error:
-        raise VaultFailure(f"The master key file {path} cannot be made: {error.strerror}.") from None
-    return master
-
-
-def load(path: Path) -> MasterKey | None:
-    """The key in the file, None where there is no file. VaultFailure for one that others may read, or is no key."""
-    try:
-        with path.open("rb") as file:
-            exposed = os.fstat(file.fileno()).st_mode & 0o077
-            lines = [line.strip() for line in file.read(4096).splitlines()]
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise VaultFailure(f"The master key file {path} cannot be read: {error.strerror}.") from None
-    if exposed:
-        raise VaultFailure(f"Others may read the master key file {path}: run `chmod 600 {shlex.quote(str(path))}`.")
-    given = [line for line in lines if line and not line.startswith(b"#")]
-    try:
-        key = base64.b64decode(given[0], validate=True) if len(given) == 1 else b""
-    except binascii.Error:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise VaultFailure(f"The file {path} holds no master key ({KEY_BYTES} bytes in base64, on one line).")
-    return MasterKey(key)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return master, f"{comment}\n{base64.b64encode(key).decode()}\n"

@@ -13,13 +13,12 @@ Only the wrapping names the master key: a rotation replaces it and leaves the co
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from claude_code_api.access.master_key import ID_BYTES, KEY_BYTES, MasterKey
+from claude_code_api.access.master_key import ID_BYTES, KEY_BYTES, Keyring, MasterKey
 from claude_code_api.errors import VaultFailure
 
 VERSION = b"\x01"
@@ -39,32 +38,57 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Vault:
-    """Seals under the first key of a keyring and opens what any of them has sealed."""
+    """Seals under one key of a keyring, its newest where none is named, and opens what any of them has sealed."""
 
-    def __init__(self, keyring: Iterable[MasterKey]) -> None:
-        keys = list(keyring)
-        self._current = keys[0]
-        self._keyring = {key.id: key for key in keys}
+    def __init__(self, keyring: Keyring) -> None:
+        self.keyring = keyring
 
-    def seal(self, content: bytes, place: Place) -> bytes:
+    def seal(self, content: bytes, place: Place, under: bytes | None = None) -> bytes:
+        """`under` is a master key's id; VaultFailure where the keyring lacks it."""
+        master = self.keyring.newest if under is None else self._master(under, place)
         data_key = AESGCM.generate_key(KEY_BYTES * 8)
-        head = VERSION + self._current.id
-        wrapped = _encrypt(self._current.cipher, data_key, head + _bound("data key", place))
-        return head + wrapped + _encrypt(AESGCM(data_key), content, VERSION + _bound("content", place))
+        return _wrapped(data_key, place, master) + _encrypt(
+            AESGCM(data_key), content, VERSION + _bound("content", place)
+        )
 
     def unseal(self, sealed: bytes, place: Place) -> bytes:
         """What was sealed for this place; VaultFailure for anything else, without a word of what it might be."""
-        master = self._keyring.get(master_key_id(sealed))
-        if master is None:
-            raise VaultFailure(f"The stored {place} needs the master key {master_key_id(sealed).hex()}.")
+        data_key = AESGCM(self._unwrapped(sealed, place))
+        try:
+            return _decrypt(data_key, sealed[WRAPPING_BYTES:], VERSION + _bound("content", place))
+        except (InvalidTag, ValueError):  # ValueError: cut too short
+            raise _does_not_open(place) from None
+
+    def rewrap(self, sealed: bytes, place: Place) -> bytes:
+        """The same content and data key, wrapped under the newest master key. VaultFailure unless it opens."""
+        self.unseal(sealed, place)  # what is broken must not look new
+        return _wrapped(self._unwrapped(sealed, place), place, self.keyring.newest) + sealed[WRAPPING_BYTES:]
+
+    def _unwrapped(self, sealed: bytes, place: Place) -> bytes:
+        """The data key."""
+        master = self._master(master_key_id(sealed), place)
         head, wrapped = sealed[: 1 + ID_BYTES], sealed[1 + ID_BYTES : WRAPPING_BYTES]
         try:
             if head[:1] != VERSION:
                 raise InvalidTag
-            data_key = _decrypt(master.cipher, wrapped, head + _bound("data key", place))
-            return _decrypt(AESGCM(data_key), sealed[WRAPPING_BYTES:], VERSION + _bound("content", place))
-        except (InvalidTag, ValueError):  # ValueError: cut too short
-            raise VaultFailure(f"The stored {place} does not open: it was changed, moved or cut short.") from None
+            return _decrypt(master.cipher, wrapped, head + _bound("data key", place))
+        except (InvalidTag, ValueError):
+            raise _does_not_open(place) from None
+
+    def _master(self, key_id: bytes, place: Place) -> MasterKey:
+        master = self.keyring.get(key_id)
+        if master is None:
+            raise VaultFailure(f"The stored {place} needs the master key {key_id.hex()}.")
+        return master
+
+
+def _wrapped(data_key: bytes, place: Place, master: MasterKey) -> bytes:
+    head = VERSION + master.id
+    return head + _encrypt(master.cipher, data_key, head + _bound("data key", place))
+
+
+def _does_not_open(place: Place) -> VaultFailure:
+    return VaultFailure(f"The stored {place} does not open: it was changed, moved or cut short.")
 
 
 def master_key_id(sealed: bytes) -> bytes:

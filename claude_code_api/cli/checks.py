@@ -22,13 +22,14 @@ import msgspec
 from claude_agent_sdk._cli_version import __cli_version__ as program_version
 
 from claude_code_api.access import Access, CredentialRecord
+from claude_code_api.access.key_sources import key_source
 from claude_code_api.cli import credentials
 from claude_code_api.engines.claude_code import sandbox
 from claude_code_api.engines.claude_code.program import bundled_program
 from claude_code_api.errors import Failure
 from claude_code_api.operations.redaction import redact
 from claude_code_api.secret import Secret
-from claude_code_api.settings import Settings, inherited_environment
+from claude_code_api.settings import Settings, given_secrets, inherited_environment
 from claude_code_api.storage.migrations import HEAD
 from claude_code_api.surface.tls import load_certificate
 
@@ -57,6 +58,7 @@ def examine(settings: Settings) -> list[Finding]:
         sandboxed,
         data_directory,
         master_key,
+        environment,
         stored,
         certificate,
         ports,
@@ -152,14 +154,30 @@ def data_directory(settings: Settings) -> Iterator[Finding]:
 
 
 def master_key(settings: Settings) -> Iterator[Finding]:
+    keyring = key_source(settings).load()
+    if settings.master_key or settings.master_key_command:
+        where = "setting master_key" if settings.master_key else "command"
+        yield Finding("master key", "ok", f"from the {where}; keep a copy apart, stored tokens are lost without it")
+        return
     path = settings.master_key_path.absolute()
-    if not path.exists():
+    if keyring is None:
         yield Finding("master key", "warn", f"There is none at {path} yet.", "The first start makes one.")
-    elif path.stat().st_mode & 0o077:
-        mend = f"Run `chmod 600 {shlex.quote(str(path))}`."
-        yield Finding("master key", "fail", f"Others may read {path}.", mend)
+    elif path.resolve().is_relative_to(settings.data_dir.resolve()):
+        yield Finding(
+            "master key", "warn", f"{path} lies beside the data: who copies the directory has the tokens.",
+            "Move it to another directory, and name it there in the setting master_key_file.",
+        )  # fmt: skip
     else:
         yield Finding("master key", "ok", f"{path}; keep a copy apart, stored tokens are lost without it")
+
+
+def environment(_: Settings) -> Iterator[Finding]:
+    for variable in given_secrets():
+        yield Finding(
+            "environment", "warn",
+            f"{variable} is set here. `serve` takes it out of its own environment; whatever has set it keeps it.",
+            f"Give it as {variable}_FILE, the path of a file that only the gateway's user may read.",
+        )  # fmt: skip
 
 
 def stored(settings: Settings) -> Iterator[Finding]:
@@ -168,16 +186,19 @@ def stored(settings: Settings) -> Iterator[Finding]:
     if not path.is_dir() or not (settings.database_url or (path / "gateway.db").exists()):
         yield Finding("database", "warn", "There is none yet.", "`serve` makes it.")
         return
-    if path.stat().st_mode & 0o066 or not settings.master_key_path.exists():
-        mend = "First mend the data directory and the master key."
-        yield Finding("database", "warn", "It was not looked at.", mend)
-        return
     try:
-        records = asyncio.run(_credentials(settings))
+        if path.stat().st_mode & 0o066 or key_source(settings).load() is None:
+            mend = "First mend the data directory and the master key."
+            yield Finding("database", "warn", "It was not looked at.", mend)
+            return
+        records, unfinished = asyncio.run(_credentials(settings))
     except Failure as failure:
         yield Finding("database", "fail", failure.message)
         return
     yield Finding("database", "ok", f"version {HEAD}, and the master key is the right one")
+    if unfinished:
+        mend = "`claude-code-api vault rotate` goes on with it."
+        yield Finding("rotation", "warn", f"{unfinished} records are not under the newest master key.", mend)
     if not records:
         mend = "`claude-code-api credentials add NAME` stores one."
         yield Finding("credentials", "warn", "None is stored, so no request can be answered.", mend)
@@ -185,9 +206,10 @@ def stored(settings: Settings) -> Iterator[Finding]:
         yield _credential(record)
 
 
-async def _credentials(settings: Settings) -> list[CredentialRecord]:
+async def _credentials(settings: Settings) -> tuple[list[CredentialRecord], int]:
+    """The credentials, and how many records an unfinished rotation has left."""
     async with Access.open(settings) as access:
-        return await access.credentials.list()
+        return await access.credentials.list(), await access.unfinished_rotation()
 
 
 def _credential(record: CredentialRecord) -> Finding:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from claude_code_api.errors import StorageFailure
@@ -37,22 +37,25 @@ class DataDirectory:
         except OSError as error:
             raise StorageFailure(f"The data directory {self.path} cannot be used: {error.strerror}.") from None
 
-    @contextmanager
-    def server_lock(self) -> Iterator[None]:
-        """Held by the one server of this directory; StorageFailure names the process that has it.
+    def server_lock(self) -> AbstractContextManager[None]:
+        """Held by the one server of this directory; StorageFailure names the process that has it."""
+        return self._held("server.lock", "A server already runs")
 
-        The kernel frees it when the process ends, however it ends.
-        """
-        path = self.path / "server.lock"
-        descriptor = open_private(path)
+    def rotation_lock(self) -> AbstractContextManager[None]:
+        """Held by the one rotation of the master key; StorageFailure names the process that has it."""
+        return self._held("rotation.lock", "A rotation of the master key already runs")
+
+    @contextmanager
+    def _held(self, name: str, refusal: str) -> Iterator[None]:
+        """The kernel frees it when the process ends, however it ends."""
+        descriptor = open_private(self.path / name)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = os.pread(descriptor, 20, 0).decode().strip()
                 raise StorageFailure(
-                    f"A server already runs on the data directory {self.path}"
-                    f"{f' (process {holder})' if holder else ''}."
+                    f"{refusal} on the data directory {self.path}{f' (process {holder})' if holder else ''}."
                 ) from None
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -41,6 +41,10 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Sealed(LargeBinary):
+    """Bytes that the vault has sealed. Its tables have one primary key; a rotation finds every column of this type."""
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -54,7 +58,7 @@ vault_records = Table(
     "vault_records",
     metadata,
     Column("id", String(32), primary_key=True),  # what the secret is for: "pepper", …
-    Column("secret", LargeBinary, nullable=False),  # sealed by the vault
+    Column("secret", Sealed, nullable=False),
     Column("created_at", UTCDateTime, nullable=False),
 )
 
@@ -64,7 +68,7 @@ credentials = Table(
     Column("id", String(32), primary_key=True),
     Column("name", String(100), nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("token", LargeBinary),  # sealed by the vault; none once the credential is removed
+    Column("token", Sealed),  # none once the credential is removed
     Column("hint", String(4), nullable=False),
     Column("created_at", UTCDateTime, nullable=False),
     Column("replaced_at", UTCDateTime),

@@ -17,7 +17,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from claude_code_api.access import Access
-from claude_code_api.access.master_key import load
+from claude_code_api.access.key_sources import KeyFile
 from claude_code_api.errors import StorageFailure, VaultFailure
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
@@ -26,6 +26,13 @@ from claude_code_api.settings import Settings
 def rows(settings: Settings) -> list[str]:
     with closing(connect(settings.data_dir / "gateway.db")) as connection:
         return list(connection.iterdump())
+
+
+def newest(settings: Settings) -> str:
+    """The id of the newest master key in the file."""
+    keyring = KeyFile(settings.master_key_path).load()
+    assert keyring is not None
+    return keyring.ids[0]
 
 
 async def filled(settings: Settings, token: Secret) -> Secret:
@@ -86,11 +93,10 @@ async def test_processes_that_open_a_fresh_directory_at_once_agree(own_settings:
 @pytest.mark.policy("T2")
 async def test_a_missing_master_key_is_named_and_nothing_is_changed(own_settings: Settings, token: Secret) -> None:
     await filled(own_settings, token)
-    found = load(own_settings.master_key_path)
-    assert found is not None
+    found = newest(own_settings)
     own_settings.master_key_path.rename(own_settings.data_dir / "away")
     before = rows(own_settings)
-    with pytest.raises(VaultFailure, match=f"{own_settings.master_key_path} is missing.*{found.id.hex()}"):
+    with pytest.raises(VaultFailure, match=f"{own_settings.master_key_path} is missing.*{found}"):
         async with Access.open(own_settings, migrate=True):
             pytest.fail("opened")
     assert rows(own_settings) == before
@@ -105,13 +111,12 @@ async def test_a_wrong_master_key_is_refused_and_nothing_is_changed(
     own_settings: Settings, token: Secret, tmp_path: Path
 ) -> None:
     await filled(own_settings, token)
-    right = load(own_settings.master_key_path)
-    assert right is not None
+    right = newest(own_settings)
     other = tmp_path / "other.key"
     other.write_text(base64.b64encode(b"o" * 32).decode())
     other.chmod(0o600)
     before = rows(own_settings)
-    with pytest.raises(VaultFailure, match=f"{other} holds the master key .* needs the key {right.id.hex()}"):
+    with pytest.raises(VaultFailure, match=f"The file {other} holds the master key .* needs the key {right}"):
         async with Access.open(own_settings.model_copy(update={"master_key_file": other}), migrate=True):
             pytest.fail("opened")
     assert rows(own_settings) == before

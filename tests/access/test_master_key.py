@@ -1,80 +1,59 @@
-"""The master key is made once, kept private, and never overwritten."""
+"""A keyring is read as it was written, and shows none of its keys."""
 
 from __future__ import annotations
 
 import base64
-import stat
-from pathlib import Path
+import copy
+import pickle
 
 import pytest
 
-from claude_code_api.access import master_key
-from claude_code_api.errors import VaultFailure
+from claude_code_api.access.master_key import LONGEST_KEYRING, Keyring, MasterKey, new_key, read_keyring
 
-
-def written(path: Path, text: str, mode: int = 0o600) -> Path:
-    path.write_text(text)
-    path.chmod(mode)
-    return path
+OLD, NEW = base64.b64encode(b"o" * 32).decode(), base64.b64encode(b"n" * 32).decode()
 
 
 @pytest.mark.policy("T2")
-def test_a_new_key_is_private_random_and_found_again(tmp_path: Path) -> None:
-    made = [master_key.create(tmp_path / name) for name in ("one", "other")]
-    assert made[0].id != made[1].id
-    assert stat.S_IMODE((tmp_path / "one").stat().st_mode) == 0o600
-    found = master_key.load(tmp_path / "one")
-    assert found is not None
-    assert found.id == made[0].id
-    comment, encoded = (tmp_path / "one").read_text().splitlines()
+def test_new_keys_are_random_and_read_as_they_were_written() -> None:
+    (one, text), (other, _) = new_key(), new_key()
+    assert one.id != other.id
+    comment, encoded = text.splitlines()
     assert comment.startswith("# ")
-    assert made[0].id.hex() in comment
+    assert one.id.hex() in comment
     assert len(base64.b64decode(encoded)) == 32
-
-
-@pytest.mark.policy("T2")
-def test_a_key_file_is_never_overwritten(tmp_path: Path) -> None:
-    path = written(tmp_path / "key", "anything")
-    with pytest.raises(VaultFailure, match="cannot be made: File exists"):
-        master_key.create(path)
-    assert path.read_text() == "anything"
-
-
-def test_no_file_is_no_key(tmp_path: Path) -> None:
-    assert master_key.load(tmp_path / "key") is None
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
-def test_a_key_that_others_may_reach_is_refused_with_the_way_to_mend_it(tmp_path: Path, mode: int) -> None:
-    path = written(tmp_path / "key", base64.b64encode(b"k" * 32).decode(), mode)
-    with pytest.raises(VaultFailure, match=f"chmod 600 {path}"):
-        master_key.load(path)
+    keyring = read_keyring(text.encode())
+    assert keyring is not None
+    assert keyring.newest.id == one.id
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "# only a comment\n", "not base64!", base64.b64encode(b"k" * 31).decode(),
-     base64.b64encode(b"k" * 32).decode() * 2, (base64.b64encode(b"k" * 32).decode() + "\n") * 2, "kéy"],
+    [f"{NEW}\n{OLD}\n", f"{NEW} {OLD}", f"\n  {NEW}\r\n\t{OLD}  ", f"# one\n{NEW}\n # other {OLD[:9]}\n\n{OLD}",
+     f"{NEW} {OLD} {NEW}"],
 )  # fmt: skip
-def test_what_is_no_key_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
-    path = written(tmp_path / "file", text)
-    with pytest.raises(VaultFailure, match="holds no master key") as failure:
-        master_key.load(path)
-    assert len(text) < 20 or text not in failure.value.message
+def test_the_newest_key_comes_first_and_older_ones_stay(text: str) -> None:
+    keyring = read_keyring(text.encode())
+    assert keyring is not None
+    new, old = MasterKey(b"n" * 32), MasterKey(b"o" * 32)
+    assert keyring.ids == [new.id.hex(), old.id.hex()]
+    assert keyring.newest.id == new.id
+    assert old.id in keyring
+    assert bytes(8) not in keyring
 
 
-def test_a_bare_key_without_a_comment_will_do(tmp_path: Path) -> None:
-    found = master_key.load(written(tmp_path / "key", f"\n  {base64.b64encode(b'k' * 32).decode()}  \n\n"))
-    assert found is not None
-    assert found.id == master_key.MasterKey(b"k" * 32).id
+@pytest.mark.parametrize(
+    "text",
+    ["", "# only a comment\n", "not base64!", base64.b64encode(b"k" * 31).decode(), OLD + NEW, OLD[:-1], "kéy",
+     f"{OLD}\nkey", f"{OLD}\n{OLD[:-4]}", f"{OLD}\n" + "#" * LONGEST_KEYRING, OLD + "\0"],
+)  # fmt: skip
+def test_what_is_not_keys_alone_is_no_keyring(text: str) -> None:
+    assert read_keyring(text.encode()) is None
 
 
-def test_a_place_that_cannot_be_read_or_made_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(VaultFailure, match="cannot be read"):
-        master_key.load(tmp_path / "file" / "key")
-    with pytest.raises(VaultFailure, match="cannot be made"):
-        master_key.create(tmp_path / "missing" / "key")
-    (tmp_path / "directory").mkdir()
-    with pytest.raises(VaultFailure, match="cannot be read"):
-        master_key.load(tmp_path / "directory")
+@pytest.mark.policy("T1")
+def test_a_keyring_shows_and_pickles_no_key() -> None:
+    keyring = Keyring([MasterKey(b"n" * 32)])
+    assert "nnnn" not in repr(keyring) + repr(vars(keyring))
+    for copying in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError):
+            copying(keyring)

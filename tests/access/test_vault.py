@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_code_api.access.master_key import MasterKey
+from claude_code_api.access.master_key import Keyring, MasterKey
 from claude_code_api.access.vault import NONCE_BYTES, TAG_BYTES, WRAPPING_BYTES, Place, Vault, master_key_id
 from claude_code_api.errors import VaultFailure
 
@@ -19,13 +19,13 @@ PLACE = Place("credentials.token", "cred_1")
 
 @pytest.fixture(scope="module")
 def vault() -> Vault:
-    return Vault([MasterKey(KEY)])
+    return Vault(Keyring([MasterKey(KEY)]))
 
 
 @pytest.mark.policy("T2")
 @given(content=st.binary(max_size=2000), column=st.text(max_size=40), record=st.text(max_size=40))
 def test_what_is_sealed_for_a_place_opens_there(content: bytes, column: str, record: str) -> None:
-    vault = Vault([MasterKey(KEY)])
+    vault = Vault(Keyring([MasterKey(KEY)]))
     try:
         place = Place(column, record)
         sealed = vault.seal(content, place)
@@ -41,7 +41,7 @@ def test_what_is_sealed_for_a_place_opens_there(content: bytes, column: str, rec
     )
 )
 def test_it_opens_in_no_other_place(places: list[tuple[str, str]]) -> None:
-    vault = Vault([MasterKey(KEY)])
+    vault = Vault(Keyring([MasterKey(KEY)]))
     sealed = vault.seal(b"content", Place(*places[0]))
     with pytest.raises(VaultFailure, match="does not open"):
         vault.unseal(sealed, Place(*places[1]))
@@ -83,7 +83,7 @@ def test_parts_of_two_records_do_not_open_together(vault: Vault) -> None:
 def test_another_master_key_is_named_and_does_not_open(vault: Vault) -> None:
     sealed = vault.seal(b"content", PLACE)
     with pytest.raises(VaultFailure, match=MasterKey(KEY).id.hex()):
-        Vault([MasterKey(b"o" * 32)]).unseal(sealed, PLACE)
+        Vault(Keyring([MasterKey(b"o" * 32)])).unseal(sealed, PLACE)
 
 
 @pytest.mark.policy("T2")
@@ -91,14 +91,43 @@ def test_a_master_key_that_claims_the_id_of_another_does_not_open(vault: Vault) 
     impostor = MasterKey(b"o" * 32)
     impostor.id = MasterKey(KEY).id
     with pytest.raises(VaultFailure, match="does not open"):
-        Vault([impostor]).unseal(vault.seal(b"content", PLACE), PLACE)
+        Vault(Keyring([impostor])).unseal(vault.seal(b"content", PLACE), PLACE)
 
 
 def test_a_keyring_opens_what_an_older_key_sealed_and_seals_under_the_first() -> None:
     old, new = MasterKey(KEY), MasterKey(b"n" * 32)
-    keyring = Vault([new, old])
-    assert keyring.unseal(Vault([old]).seal(b"content", PLACE), PLACE) == b"content"
+    keyring = Vault(Keyring([new, old]))
+    assert keyring.unseal(Vault(Keyring([old])).seal(b"content", PLACE), PLACE) == b"content"
     assert master_key_id(keyring.seal(b"content", PLACE)) == new.id
+
+
+@pytest.mark.policy("T2")
+def test_a_rewrapped_record_opens_under_the_new_key_alone_and_keeps_its_content() -> None:
+    old, new = MasterKey(KEY), MasterKey(b"n" * 32)
+    sealed = Vault(Keyring([old])).seal(b"content", PLACE)
+    rewrapped = Vault(Keyring([new, old])).rewrap(sealed, PLACE)
+    assert Vault(Keyring([new])).unseal(rewrapped, PLACE) == b"content"
+    assert rewrapped[WRAPPING_BYTES:] == sealed[WRAPPING_BYTES:]
+    with pytest.raises(VaultFailure, match=new.id.hex()):
+        Vault(Keyring([old])).unseal(rewrapped, PLACE)
+
+
+@pytest.mark.policy("T2")
+def test_what_does_not_open_is_never_rewrapped() -> None:
+    old, new = MasterKey(KEY), MasterKey(b"n" * 32)
+    vault = Vault(Keyring([new, old]))
+    sealed = vault.seal(b"content", PLACE, under=old.id)
+    for at in range(len(sealed)):
+        with pytest.raises(VaultFailure):
+            vault.rewrap(sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :], PLACE)
+    with pytest.raises(VaultFailure, match="does not open"):
+        vault.rewrap(sealed, Place(PLACE.column, "cred_2"))
+
+
+def test_nothing_is_sealed_under_a_key_that_is_not_there(vault: Vault) -> None:
+    with pytest.raises(VaultFailure, match="00" * 8):
+        vault.seal(b"content", PLACE, under=bytes(8))
+    assert master_key_id(vault.seal(b"content", PLACE, under=MasterKey(KEY).id)) == MasterKey(KEY).id
 
 
 def test_the_same_content_is_never_sealed_the_same_and_no_nonce_comes_twice(vault: Vault) -> None:
@@ -111,7 +140,7 @@ def test_the_same_content_is_never_sealed_the_same_and_no_nonce_comes_twice(vaul
 def test_the_format_stays() -> None:
     """A record of the first release opens for ever."""
     sealed = bytes.fromhex(SEALED_BY_THE_FIRST_RELEASE)
-    assert Vault([MasterKey(KEY)]).unseal(sealed, PLACE) == b"kept for years"
+    assert Vault(Keyring([MasterKey(KEY)])).unseal(sealed, PLACE) == b"kept for years"
     assert len(sealed) == WRAPPING_BYTES + NONCE_BYTES + len(b"kept for years") + TAG_BYTES
     assert sealed[0] == 1
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -174,13 +175,63 @@ def test_a_data_directory_of_another_user_is_a_failure(data_dir: Path, monkeypat
     assert "another user" in finding.message
 
 
-def test_a_master_key_that_others_may_read_is_a_failure(data_dir: Path) -> None:
+def test_a_master_key_that_others_may_read_is_a_failure(run: Any, data_dir: Path) -> None:
     store(data_dir)
-    (finding,) = findings(checks.master_key, data_dir=data_dir)
-    assert finding.status == "ok"
     (data_dir / "master.key").chmod(0o644)
-    (finding,) = findings(checks.master_key, data_dir=data_dir)
-    assert (finding.status, finding.remedy) == ("fail", f"Run `chmod 600 {data_dir / 'master.key'}`.")
+    ran = run("doctor", "--json")
+    (finding,) = found(ran, "master key")
+    assert finding["status"] == "fail"
+    assert f"chmod 600 {data_dir / 'master.key'}" in finding["message"]
+
+
+def test_a_master_key_beside_the_data_is_pointed_out(data_dir: Path, tmp_path: Path) -> None:
+    store(data_dir)
+    (tmp_path / "elsewhere").mkdir()
+    kept = (data_dir / "master.key").rename(tmp_path / "elsewhere" / "master.key")
+    given = {"data_dir": data_dir, "master_key_file": kept}
+    assert [finding.status for finding in findings(checks.master_key, **given)] == ["ok"]
+    for path in (kept.rename(data_dir / "master.key"), tmp_path / "link"):
+        if path.name == "link":
+            path.symlink_to(data_dir / "master.key")
+        (finding,) = findings(checks.master_key, data_dir=data_dir, master_key_file=path)
+        assert finding.status == "warn"
+        assert "lies beside the data" in finding.message
+        assert "master_key_file" in str(finding.remedy)
+
+
+def test_a_master_key_from_elsewhere_is_tried(data_dir: Path, tmp_path: Path) -> None:
+    store(data_dir)
+    key = (data_dir / "master.key").read_text().splitlines()[1]
+    (data_dir / "master.key").rename(tmp_path / "key")
+    for given in ({"master_key": key}, {"master_key_command": f"cat {tmp_path / 'key'}"}):
+        (finding,) = findings(checks.master_key, data_dir=data_dir, **given)
+        assert finding.status == "ok"
+        assert [each.status for each in findings(checks.stored, data_dir=data_dir, **given)] == ["ok", "warn"]
+    failing = [each for each in checks.examine(load(data_dir=data_dir, master_key_command="false"))
+               if each.name == "master key"]  # fmt: skip
+    assert [each.status for each in failing] == ["fail"]
+
+
+def test_a_rotation_that_was_not_finished_is_pointed_out(run: Any, data_dir: Path) -> None:
+    store(data_dir, oauth_token("a"))
+    path = data_dir / "master.key"
+    path.write_text(f"{b64encode(b'n' * 32).decode()}\n{path.read_text()}")
+    (finding,) = found(run("doctor", "--json"), "rotation")
+    assert (finding["status"], "2 records" in finding["message"]) == ("warn", True)
+    run("vault", "rotate")
+    assert found(run("doctor", "--json"), "rotation") == []
+
+
+def test_secrets_in_the_environment_are_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert findings(checks.environment) == []
+    monkeypatch.setenv("CLAUDE_CODE_OAUTH_TOKEN", oauth_token("main"))
+    monkeypatch.setenv("CCAPI_MASTER_KEY", "canary")
+    monkeypatch.setenv("ANTHROPIC_API_KEY_FILE", __file__)
+    told = findings(checks.environment)
+    assert [finding.message.split()[0] for finding in told] == ["CCAPI_MASTER_KEY", "CLAUDE_CODE_OAUTH_TOKEN"]
+    assert {finding.status for finding in told} == {"warn"}
+    assert all("_FILE" in str(finding.remedy) for finding in told)
+    assert "canary" not in str(told)
 
 
 def test_a_wrong_master_key_is_a_failure_and_nothing_is_changed(data_dir: Path, tmp_path: Path) -> None:

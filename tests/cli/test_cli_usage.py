@@ -21,6 +21,7 @@ COMMANDS = [
     ["serve"], ["demo"], ["doctor"],
     *(["credentials", name] for name in ("add", "list", "test", "replace", "remove")),
     *(["keys", name] for name in ("create", "list", "show", "revoke")),
+    ["vault", "rotate"],
 ]  # fmt: skip
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
