@@ -30,7 +30,6 @@ WAITING = {
     "K5": "the policy's core: usage by key, model and day",
     "T3": "the policy's core: secrets leave the gateway's own environment",
     "T6": "the policy's core: last use, from usage",
-    "N2": "containers and deployment: certificates read again while running, a warning before their end",
     "N5": "more than one process: shared limits",
     "D1": "containers and deployment",
     "D3": "containers and deployment: bill of materials, audit, updates",

@@ -8,6 +8,7 @@ import resource
 import shlex
 import signal
 import sys
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +28,7 @@ def serve(
     cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM) instead of a self-signed one.")] = None,
     key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
 ) -> None:
-    """Run the gateway until Ctrl+C or SIGTERM.
+    """Run the gateway until Ctrl+C or SIGTERM. SIGHUP has the certificate read again.
 
     Example: claude-code-api serve --port 8000 --data-dir ./data
     """
@@ -51,11 +52,13 @@ async def _serve(settings: Settings) -> None:
     from claude_code_api.application import running
 
     stop = asyncio.Event()
+    reloading: deque[asyncio.Task[None]] = deque(maxlen=8)  # a task that nobody holds may be collected
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as gateway:
         server = gateway.server
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloading.append(loop.create_task(server.reload_certificate())))
         print(f"Claude Code API is ready: {server.http_url} and {server.https_url}", flush=True)
         for line in await _advice(gateway, settings):
             print(line, file=sys.stderr)

@@ -16,7 +16,8 @@ from claude_code_api.settings import Settings
 from claude_code_api.surface.app import HTTPS_ADDRESS, App
 from claude_code_api.surface.connection import Connection, Connections
 from claude_code_api.surface.encryption_rule import HttpsAddress
-from claude_code_api.surface.tls import Certificate, load_certificate
+from claude_code_api.surface.served_certificate import ServedCertificate
+from claude_code_api.surface.tls import Certificate
 
 KEEP_ALIVE = 65
 """Seconds that an idle connection is kept; longer than common clients and proxies keep theirs, so that it is they
@@ -49,14 +50,15 @@ class Server:
         self._connections = Connections()
         self._listeners: list[asyncio.Server] = []
         self._clock: asyncio.TimerHandle | None = None
-        self.certificate: Certificate | None = None
+        self._served: ServedCertificate | None = None
+        self._watching: asyncio.Task[None] | None = None
         self.http_url = ""
         self.https_url = ""
 
     async def start(self) -> None:
         """Listens on both ports. OperatorFailure where one is taken, or the certificate cannot be used."""
         settings = self._settings
-        self.certificate = certificate = await asyncio.to_thread(load_certificate, settings)
+        self._served = served = await ServedCertificate.load(settings)
         plain = await _bound(settings.host, settings.port, "port")
         try:
             secure = await _bound(settings.host, settings.https_port, "https_port")
@@ -65,24 +67,35 @@ class Server:
                 sock.close()
             raise
         http_port, https_port = plain[0].getsockname()[1], secure[0].getsockname()[1]
-        address = HttpsAddress(https_port, certificate.names, settings.public_url)
+        self.http_url = f"http://{_shown(settings.host)}:{http_port}"
+        self.https_url = f"https://{_shown(settings.host)}:{https_port}"
         self._config.load()
         self._tick()
 
         def connection() -> Connection:
+            address = HttpsAddress(https_port, served.current.names, settings.public_url)
             return Connection(self._config, self._connections, {HTTPS_ADDRESS: address}, settings)
 
         loop = asyncio.get_running_loop()
         tls: dict[str, Any] = {
-            "ssl": certificate.context,
+            "ssl": served.context,
             "ssl_handshake_timeout": settings.head_timeout,
             "ssl_shutdown_timeout": LAST_WORDS,
         }
         for sockets, options in ((plain, {}), (secure, tls)):
             for sock in sockets:
                 self._listeners.append(await loop.create_server(connection, sock=sock, backlog=_BACKLOG, **options))
-        self.http_url = f"http://{_shown(settings.host)}:{http_port}"
-        self.https_url = f"https://{_shown(settings.host)}:{https_port}"
+        self._watching = asyncio.create_task(served.watch())
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The one in use."""
+        return self._served.current if self._served else None
+
+    async def reload_certificate(self) -> None:
+        """Looks at its files now, rather than within half a minute. Open connections go on."""
+        if self._served:
+            await self._served.look()
 
     async def stop(self, grace: float) -> None:
         """Accepts nothing more and closes idle connections; answers being given get `grace` seconds to end.
@@ -105,6 +118,8 @@ class Server:
         if shared.tasks:  # what a gone client's request still has to do upstream
             await asyncio.wait(set(shared.tasks), timeout=LAST_WORDS)
         self._listeners.clear()
+        if self._watching:
+            self._watching.cancel()
         if self._clock:
             self._clock.cancel()
 

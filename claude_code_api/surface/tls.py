@@ -36,10 +36,17 @@ class Certificate(msgspec.Struct, frozen=True):
     self_signed: bool
 
 
+def certificate_files(settings: Settings) -> tuple[Path, Path]:
+    """The certificate and its key: those that were given, or our own."""
+    if settings.cert:
+        return settings.cert, settings.key or settings.cert
+    return settings.data_dir / "tls" / "certificate.pem", settings.data_dir / "tls" / "key.pem"
+
+
 def load_certificate(settings: Settings) -> Certificate:
     """The certificate to serve with; WrongSetting or OperatorFailure where there is none. Reads and writes files."""
     if settings.cert:
-        return _given(settings.cert, settings.key or settings.cert)
+        return _given(*certificate_files(settings))
     if settings.key:
         raise WrongSetting("The setting key is given without cert, the certificate that it belongs to.")
     try:
@@ -110,12 +117,11 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _own(settings: Settings) -> Certificate:
-    directory = settings.data_dir / "tls"
-    cert, key = directory / "certificate.pem", directory / "key.pem"
+    cert, key = certificate_files(settings)
     wanted = _wanted_names(settings.host)
     certificate = _kept(cert, key, wanted)
     if certificate is None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        cert.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         private_key = ec.generate_private_key(ec.SECP256R1())
         certificate = _signed(private_key, wanted)
         key_pem = private_key.private_bytes(

@@ -6,12 +6,14 @@ import asyncio
 import os
 import shlex
 import signal
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import psutil
@@ -19,7 +21,9 @@ import pytest
 from gateways import Gateway, GatewayProcess, has_ended, is_claude, until
 
 from claude_code_api.engines.claude_code.program import bundled_program
+from claude_code_api.settings import load
 from claude_code_api.stand_in import StandIn, script
+from claude_code_api.surface.tls import load_certificate
 
 MakeProcess = Callable[..., GatewayProcess]
 WORDS = "river stone light window garden paper winter morning "
@@ -179,6 +183,28 @@ class TestClient:
             client.chat.completions.create(**question("Hello"), stream=True)
         assert (raised.value.status_code, raised.value.code) == (503, "overloaded")
         assert int(raised.value.response.headers["retry-after"]) > 0
+
+
+@pytest.mark.policy("N2")
+def test_sighup_has_the_certificate_read_again_while_an_answer_goes_on(
+    gateway_process: MakeProcess, tmp_path: Path
+) -> None:
+    used = tmp_path / "tls"
+    load_certificate(load(data_dir=tmp_path))
+    gateway = gateway_process(cert=used / "certificate.pem", key=used / "key.pem")
+    with gateway.started(), answering(gateway, script(tokens=16, pause=0.05)) as chunks:
+        where = urlsplit(gateway.https_url)
+
+        def shown() -> str:
+            return ssl.get_server_certificate((str(where.hostname), where.port or 0))
+
+        before = shown()
+        (used / "key.pem").unlink()
+        load_certificate(load(data_dir=tmp_path))  # makes the pair anew, in its place
+        assert gateway.process
+        gateway.process.send_signal(signal.SIGHUP)
+        until(lambda: shown() != before)
+        assert ("river " + rest(chunks)).strip() == (WORDS * 2).strip()
 
 
 class TestProcess:

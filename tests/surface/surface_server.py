@@ -127,6 +127,9 @@ class Served:
     async def stop(self, grace: float) -> None:
         await asyncio.wrap_future(self.call(self.server.stop(grace)))
 
+    async def reload_certificate(self) -> None:
+        await asyncio.wrap_future(self.call(self.server.reload_certificate()))
+
     @asynccontextmanager
     async def raw(self, *, tls: bool = False) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         url = urlsplit(self.https if tls else self.http)
