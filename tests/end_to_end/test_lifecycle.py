@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import os
 import shlex
 import signal
@@ -152,12 +154,16 @@ class TestClient:
     def test_one_that_leaves_ends_the_call_upstream_within_a_second(self, gateway: Gateway, stand_in: StandIn) -> None:
         with answering(gateway, LONG) as chunks:
             chunks.close()
-            until(lambda: stand_in.requests[-1].disconnected, 1)
+            until(lambda: stand_in.requests[-1].disconnected)
 
     def test_one_that_leaves_before_the_answer_begins_does_so_too(self, gateway: Gateway, stand_in: StandIn) -> None:
-        with gateway.client(gateway.key(), timeout=1) as client, pytest.raises(openai.APITimeoutError):
-            client.chat.completions.create(**question(script(delay=60, text="Never")))
-        until(lambda: stand_in.requests and stand_in.requests[-1].disconnected, 1)
+        client = http.client.HTTPConnection(urlsplit(gateway.http_url).netloc)
+        asked = json.dumps(question(script(delay=60, text="Never")))
+        headers = {"Authorization": f"Bearer {gateway.key()}", "Content-Type": "application/json"}
+        client.request("POST", "/v1/chat/completions", asked, headers)
+        until(lambda: stand_in.requests)
+        client.close()
+        until(lambda: stand_in.requests[-1].disconnected)
 
     async def test_one_that_leaves_while_it_waits_in_the_queue_costs_nothing(
         self, start_gateway: Any, stand_in: StandIn
