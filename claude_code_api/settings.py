@@ -208,9 +208,13 @@ class Settings(BaseSettings):
         group="claude code",
     )
     max_processes: int | None = setting(
-        None, "Claude Code processes at once, spares included; by default what memory and cores bear, at most 32.",
-        group="claude code", ge=1, le=1024,
-    )  # fmt: skip
+        None,
+        "Claude Code processes at once, spares included; by default what memory and cores (a container's own) bear, "
+        "at most 32.",
+        group="claude code",
+        ge=1,
+        le=1024,
+    )
     spare_processes: int = setting(
         2, "Processes kept ready for each credential in use.", group="claude code", ge=0, le=64
     )
@@ -220,9 +224,19 @@ class Settings(BaseSettings):
     parked_timeout: float = setting(
         600.0, "Time that a process waits for the results of a client's tools.", group="claude code", gt=0, le=86400
     )
+    max_process_memory: int = setting(
+        400 * 1024 * 1024,
+        "Memory that a process may hold for itself after an answer; with more it is not used again.",
+        group="claude code",
+        ge=1024 * 1024,
+    )
     queue_timeout: float = setting(
         60.0, "Time that a request may wait for a process.", group="claude code", ge=0, le=3600
     )
+    max_waiting: int = setting(
+        256, "Requests that may wait for a process; more are told at once to come back.", group="claude code",
+        ge=0, le=100_000,
+    )  # fmt: skip
     idle_timeout: float = setting(
         300.0,
         "Longest silence of Claude Code within one answer before it is given up.",

@@ -105,4 +105,4 @@ class Gateway:
 
     async def _catalogue(self, key: ApiKey) -> Catalogue:
         credential = await self._access.credentials.unlock(key.credential_id)
-        return Catalogue.of(await self._engine.models(credential), self._aliases)
+        return Catalogue.of(await self._engine.models(credential, key.id), self._aliases)

@@ -167,13 +167,13 @@ class TestSettings:
         assert stand_in.requests[0].body.get("thinking", {"type": "disabled"}) == {"type": "disabled"}
 
     async def test_initialize_tells_which_models_there_are(self, engine: ClaudeCode) -> None:
-        listed = {model["value"] for model in await engine.models(oauth("anna"))}
+        listed = {model["value"] for model in await engine.models(oauth("anna"), "tenant")}
         assert {"default", "sonnet", "opus", "haiku"} <= listed
 
     async def test_a_model_that_was_asked_for_does_not_get_into_the_list(self, engine: ClaudeCode) -> None:
         with pytest.raises(RequestFailure):
             await answer(engine, chat("Hello", model="claude-none-9"), oauth("anna"))
-        assert "claude-none-9" not in {model["value"] for model in await engine.models(oauth("anna"))}
+        assert "claude-none-9" not in {model["value"] for model in await engine.models(oauth("anna"), "tenant")}
 
 
 FAILURES = [

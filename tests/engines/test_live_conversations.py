@@ -7,17 +7,22 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 from making import answer, chat, oauth, outcome, texts
+from msgspec import structs
 
-from claude_code_api.conversation import Base64Source, Conversation, Image, Message, Sampling, Text, TextDelta
+from claude_code_api.conversation import Base64Source, Conversation, Image, Message, Sampling, Text, TextDelta, Tool
+from claude_code_api.credential import Credential, CredentialKind
 from claude_code_api.engines.claude_code import ClaudeCode, pool, session
-from claude_code_api.engines.claude_code.session import digest_of
+from claude_code_api.engines.claude_code.process import Process
+from claude_code_api.engines.claude_code.session import Owner, digest_of
 from claude_code_api.errors import RequestFailure
+from claude_code_api.secret import Secret
 from claude_code_api.stand_in import StandIn, script
 from claude_code_api.stand_in.record import RecordedRequest
 
@@ -188,11 +193,146 @@ class TestIsolation:
         )
         assert processes(stand_in) == ["p1", "p2"]
 
-    async def test_reuse_can_be_turned_off(self, start_engine: StartEngine, stand_in: StandIn) -> None:
-        engine = await start_engine(reuse_processes=False)
-        for _ in range(2):
-            await answer(engine, chat("Hello"), oauth("anna"))
-        assert processes(stand_in) == ["p1", "p2"]
+    async def test_nor_one_who_only_looks_like_its_owner(self, engine: ClaudeCode, stand_in: StandIn) -> None:
+        """No user and an empty one, and another token under the same credential."""
+        anna = oauth("anna")
+        replaced = structs.replace(oauth("bert"), id=anna.id, name=anna.name)
+        for user, credential in ((None, anna), ("", anna), (None, replaced)):
+            await answer(engine, chat("Hello", end_user=user), credential)
+        assert processes(stand_in) == ["p1", "p2", "p3"]
+
+    async def test_without_reuse_no_process_serves_twice(self, start_engine: StartEngine, stand_in: StandIn) -> None:
+        engine = await start_engine(reuse_processes=False, spare_processes=1, max_processes=3)
+        first, _ = await answer(engine, chat("One"), oauth("anna"))
+        await answer(engine, chat("One", first, "Two"), oauth("anna"))
+        await asyncio.gather(*(answer(engine, chat("Hello"), oauth("anna")) for _ in range(2)))
+        assert len(set(processes(stand_in))) == 4
+
+
+class TestChoosing:
+    """What a spare could do as well harms no conversation."""
+
+    EXAMPLES = ("What is 2 and 2?", "4", "And 3 and 3?", "6")
+
+    @pytest_asyncio.fixture
+    async def engine(self, start_engine: StartEngine) -> ClaudeCode:
+        return await start_engine(("cred-anna",), reuse_processes=True, spare_processes=1, max_processes=6)
+
+    async def a_spare(self, engine: ClaudeCode) -> None:
+        async with asyncio.timeout(10):
+            while not engine._pool.spares.ready:
+                await asyncio.sleep(0.01)
+
+    async def ask(self, engine: ClaudeCode, *turns: str) -> str:
+        await self.a_spare(engine)
+        return (await answer(engine, chat(*turns), oauth("anna")))[0]
+
+    async def test_conversations_that_only_begin_with_the_same_examples_leave_each_other_alone(
+        self, engine: ClaudeCode, stand_in: StandIn
+    ) -> None:
+        one = await self.ask(engine, *self.EXAMPLES, "One")
+        other = await self.ask(engine, *self.EXAMPLES, "Other")
+        await self.ask(engine, *self.EXAMPLES, "One", one, "More")
+        await self.ask(engine, *self.EXAMPLES, "Other", other, "More")
+        assert processes(stand_in) == ["p1", "p2", "p1", "p2"]
+
+    async def test_the_same_question_again_takes_its_own_process(self, engine: ClaudeCode, stand_in: StandIn) -> None:
+        await self.ask(engine, *self.EXAMPLES, "One")
+        await self.ask(engine, *self.EXAMPLES, "One")
+        assert processes(stand_in) == ["p1", "p1"]
+
+    async def test_the_one_that_ends_where_the_request_goes_on_is_taken(
+        self, engine: ClaudeCode, stand_in: StandIn
+    ) -> None:
+        first = await self.ask(engine, "One")
+        slow = chat("One", first, f"Long {script(tokens=100, pause=0.02)}")
+        long = asyncio.create_task(answer(engine, slow, oauth("anna")))
+        async with asyncio.timeout(10):
+            while len(stand_in.requests) < 2:
+                await asyncio.sleep(0.01)
+        second = await self.ask(engine, "One", first, "Two")  # meanwhile, so on a process of its own
+        await long
+        await self.ask(engine, "One", first, "Two", second, "Three")
+        assert processes(stand_in) == ["p1", "p1", "p2", "p2"]
+
+    async def test_two_requests_for_one_conversation_at_once_are_both_answered(
+        self, engine: ClaudeCode, stand_in: StandIn
+    ) -> None:
+        first = await self.ask(engine, "One")
+        asked = [answer(engine, chat("One", first, f"Two {script(text=name)}"), oauth("anna")) for name in "ab"]
+        assert [said for said, _ in await asyncio.gather(*asked)] == ["a", "b"]
+        assert len(set(processes(stand_in)[1:])) == 2
+        assert all(said(request)[:2] == ["One", first] for request in stand_in.requests[1:])
+
+    async def test_a_process_that_only_listed_models_is_not_kept(self, engine: ClaudeCode) -> None:
+        await engine.models(oauth("anna"), "tenant")
+        assert not engine._pool._live
+
+
+class TestMakingWay:
+    async def test_a_one_shots_process_goes_before_that_of_a_conversation(
+        self, start_engine: StartEngine, stand_in: StandIn
+    ) -> None:
+        engine = await start_engine(reuse_processes=True, max_processes=2)
+        first, _ = await answer(engine, chat("One", system="A"), oauth("anna"))
+        second, _ = await answer(engine, chat("One", first, "Two", system="A"), oauth("anna"))
+        await answer(engine, chat("Shot", system="B"), oauth("anna"))
+        await answer(engine, chat("Shot", system="C"), oauth("anna"))  # one has to go
+        await answer(engine, chat("One", first, "Two", second, "Three", system="A"), oauth("anna"))
+        assert processes(stand_in) == ["p1", "p1", "p2", "p3", "p1"]
+
+    async def test_one_that_waits_for_a_tool_goes_last(self, start_engine: StartEngine, stand_in: StandIn) -> None:
+        engine = await start_engine(reuse_processes=True, max_processes=2)
+        tool = Tool(name="look", input_schema={"type": "object", "properties": {}})
+        call = script(tools=[{"name": "mcp__client__look", "input": {}}])
+        await answer(engine, chat(f"Look {call}", tools=(tool,)), oauth("anna"))
+        for system in "AB":
+            await answer(engine, chat("Shot", system=system), oauth("anna"))
+        ((parked,),) = [line for line in engine._pool._live.values() if line[0].parked]
+        assert parked.alive
+
+    async def test_what_is_of_no_use_for_long_makes_way_for_a_spare(
+        self, start_engine: StartEngine, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine = await start_engine(reuse_processes=True, spare_processes=1, max_processes=2)
+        for system in "AB":
+            await answer(engine, chat("Shot", system=system), oauth("anna"))
+        assert not engine._pool.spares.ready, "of late, they are rather kept"
+        monkeypatch.setattr(pool, "LIKELY_TO_GO_ON", -1.0)
+        engine._pool.keep_ready("cred-anna")
+        async with asyncio.timeout(10):
+            while not engine._pool.spares.ready:
+                await asyncio.sleep(0.01)
+        ((left,),) = engine._pool._live.values()
+        await answer(engine, chat("Shot", system="B"), oauth("anna"))
+        assert left.process.alive, "the one that was of use longest ago has gone"
+
+    async def test_there_are_never_more_processes_than_the_limit(
+        self, start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        most, running = 0, 0
+        start, end = Process.start, Process.end
+
+        async def started(process: Process) -> None:
+            nonlocal most, running
+            running += 1
+            most = max(most, running)
+            await start(process)
+
+        async def ended(process: Process) -> None:
+            nonlocal running
+            if not process._ended:
+                running -= 1
+            await end(process)
+
+        monkeypatch.setattr(Process, "start", started)
+        monkeypatch.setattr(Process, "end", ended)
+        monkeypatch.setattr(pool, "SPARE_DELAY", 0.0)
+        engine = await start_engine(reuse_processes=True, spare_processes=2, max_processes=3)
+        await asyncio.gather(
+            *(answer(engine, chat("Hello", system=f"{n % 3}"), oauth(("anna", "bert")[n % 2])) for n in range(12))
+        )
+        assert most == 3
 
 
 class TestKeeping:
@@ -202,7 +342,7 @@ class TestKeeping:
         engine = await start_engine(reuse_processes=True, spare_processes=1)
         first, _ = await answer(engine, chat("One"), oauth("anna"))
         async with asyncio.timeout(10):
-            while not engine._pool.spares:
+            while not engine._pool.spares.ready:
                 await asyncio.sleep(0.01)
         await answer(engine, chat("Another conversation"), oauth("anna"))
         await answer(engine, chat("One", first, "Two"), oauth("anna"))
@@ -226,6 +366,14 @@ class TestKeeping:
         await answer(engine, chat("Hello"), oauth("anna"))
         await answer(engine, chat("Hello"), oauth("anna"))
         assert processes(stand_in) == ["p1", "p1", "p2", "p2", "p3"]
+
+    async def test_a_process_that_holds_too_much_memory_is_retired(
+        self, start_engine: StartEngine, stand_in: StandIn
+    ) -> None:
+        engine = await start_engine(reuse_processes=True, max_process_memory=1024 * 1024)
+        for _ in range(2):
+            await answer(engine, chat("Hello"), oauth("anna"))
+        assert processes(stand_in) == ["p1", "p2"]
 
     async def test_a_conversation_that_nobody_goes_on_with_is_ended(
         self, engine: ClaudeCode, monkeypatch: pytest.MonkeyPatch
@@ -255,6 +403,21 @@ class TestKeeping:
         _, failure = await outcome(engine, chat("One", first, "Two"), oauth("anna"))
         assert failure is None
         assert said(stand_in.requests[-1]) == ["One", first, "Two"]
+
+
+WORDS = st.text('\0[]{}"ab', max_size=4)
+TOKENS = st.text("ab", max_size=4)
+TOOLS = st.lists(st.builds(Tool, name=WORDS, input_schema=st.just({}), description=WORDS), max_size=2).map(tuple)
+OWNERS = st.tuples(WORDS, st.none() | WORDS, WORDS, TOKENS, WORDS, TOOLS)
+
+
+@given(OWNERS, OWNERS)
+def test_two_owners_are_the_same_only_where_all_of_it_is(one: Any, other: Any) -> None:
+    def owner(tenant: str, user: str | None, credential: str, token: str, system: str, tools: Any) -> Owner:
+        given = Credential(id=credential, name="", kind=CredentialKind.OAUTH, token=Secret(token))
+        return Owner.of(chat("Hello", end_user=user, system=system, tools=tools), given, tenant)
+
+    assert (owner(*one) == owner(*other)) == (one == other)
 
 
 @given(st.text(), st.integers(0, 20), st.sampled_from(["", " ", "\n"]))

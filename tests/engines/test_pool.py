@@ -9,11 +9,13 @@ import pytest_asyncio
 from making import chat, oauth
 
 from claude_code_api.engines.claude_code import pool as pool_module
-from claude_code_api.engines.claude_code.pool import Pool, QueueFull, affordable
+from claude_code_api.engines.claude_code import spares as spares_module
+from claude_code_api.engines.claude_code.places import Places, QueueFull
+from claude_code_api.engines.claude_code.pool import Pool
 from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.program import Program
 from claude_code_api.engines.claude_code.session import Owner, Session
-from claude_code_api.errors import Overloaded, UpstreamError
+from claude_code_api.errors import UpstreamError
 from claude_code_api.settings import Settings
 
 MakePool = Callable[..., Pool]
@@ -31,8 +33,9 @@ async def make_pool(settings: Callable[..., Settings]) -> AsyncIterator[MakePool
     program.prepare()
     pools: list[Pool] = []
 
-    def make(*, limit: int = 4, spares: int = 0, queue_timeout: float = 5.0) -> Pool:
-        pool = Pool(program, limit=limit, spares=spares, queue_timeout=queue_timeout)
+    def make(*, limit: int = 4, spares: int = 0) -> Pool:
+        places = Places(limit, patience=5.0, longest=10)
+        pool = Pool(program, places, spares=spares, parked_timeout=60.0, max_memory=2**30, reuse=True)
         pool.open()
         pools.append(pool)
         return pool
@@ -47,7 +50,7 @@ async def make_pool(settings: Callable[..., Settings]) -> AsyncIterator[MakePool
 async def one(pool: Pool, name: str) -> AsyncIterator[Session]:
     conversation, credential = chat("Hello"), oauth(name)
     owner = Owner.of(conversation, credential, "tenant")
-    async with pool.place(), pool.session(owner, conversation, credential) as session:
+    async with pool.place("tenant"), pool.session(owner, conversation, credential) as session:
         yield session
 
 
@@ -57,55 +60,14 @@ async def held(pool: Pool, *names: str) -> AsyncIterator[list[Process]]:
         yield [(await stack.enter_async_context(one(pool, name))).process for name in names]
 
 
-async def test_no_more_processes_run_than_the_limit_and_a_vain_wait_is_told_so(
-    make_pool: MakePool,
-) -> None:
-    pool = make_pool(limit=2, queue_timeout=0.2)
-    async with held(pool, "anna", "anna"):
-        with pytest.raises(Overloaded) as caught:
-            async with pool.place():
-                pass
-    assert caught.value.retry_after
-    async with held(pool, "bert") as (process,):
-        assert process.alive
-
-
-async def test_those_who_wait_are_served_in_the_order_of_coming(make_pool: MakePool) -> None:
-    pool = make_pool(limit=1)
-    served: list[str] = []
-
-    async def ask(name: str) -> None:
-        async with pool.place():
-            served.append(name)
-
-    async with held(pool, "anna"):
-        waiting = []
-        for name in "abc":
-            waiting.append(asyncio.create_task(ask(name)))
-            await asyncio.sleep(0)
-    await asyncio.gather(*waiting)
-    assert served == ["a", "b", "c"]
-
-
-async def test_a_request_that_goes_away_while_it_waits_takes_no_place(make_pool: MakePool) -> None:
-    pool = make_pool(limit=1)
-    async with held(pool, "anna"):
-        gone = asyncio.create_task(held(pool, "anna").__aenter__())
-        await asyncio.sleep(0)
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
-    async with held(pool, "anna") as (process,):
-        assert process.alive
-
-
 async def test_a_spare_is_started_ahead_and_taken(make_pool: MakePool) -> None:
     pool = make_pool(spares=2)
     pool.keep_ready("cred-anna")
-    await until(lambda: pool.spares == 2)
-    waiting = {spare.process.pid for spare in pool._spares["cred-anna"]}
+    await until(lambda: pool.spares.ready == 2)
+    waiting = {spare.process.pid for spare in pool.spares._in_use["cred-anna"].ready}
     async with held(pool, "anna") as (process,):
         assert process.pid in waiting
-    await until(lambda: pool.spares == 2)
+    await until(lambda: pool.spares.ready == 2)
 
 
 async def test_a_pool_that_is_closed_starts_nothing_for_those_who_wait(make_pool: MakePool) -> None:
@@ -131,7 +93,7 @@ async def test_a_process_that_was_never_opened_is_not_kept(make_pool: MakePool) 
 async def test_a_spare_never_serves_another_credential(make_pool: MakePool) -> None:
     pool = make_pool(spares=1)
     pool.keep_ready("cred-anna")
-    await until(lambda: pool.spares == 1)
+    await until(lambda: pool.spares.ready == 1)
     async with held(pool, "bert") as (process,):
         assert process.home.name == "cred-bert"
 
@@ -139,10 +101,10 @@ async def test_a_spare_never_serves_another_credential(make_pool: MakePool) -> N
 async def test_a_spare_makes_way_for_a_request_of_another_credential(make_pool: MakePool) -> None:
     pool = make_pool(limit=2, spares=2)
     pool.keep_ready("cred-anna")
-    await until(lambda: pool.spares == 2)
+    await until(lambda: pool.spares.ready == 2)
     async with held(pool, "bert", "bert") as processes:
         assert all(process.alive for process in processes)
-        assert pool.spares == 0
+        assert pool.spares.ready == 0
 
 
 async def test_spares_of_a_credential_that_is_no_longer_used_are_ended(
@@ -150,10 +112,10 @@ async def test_spares_of_a_credential_that_is_no_longer_used_are_ended(
 ) -> None:
     pool = make_pool(spares=1)
     pool.keep_ready("cred-anna")
-    await until(lambda: pool.spares == 1)
-    monkeypatch.setattr(pool_module, "SPARES_KEPT", -1.0)
+    await until(lambda: pool.spares.ready == 1)
+    monkeypatch.setattr(spares_module, "KEPT", -1.0)
     pool.keep_ready("cred-bert")
-    await until(lambda: not pool.spares)
+    await until(lambda: not pool.spares.ready)
 
 
 async def test_a_program_that_cannot_be_started_leaves_no_spare_and_no_stop(
@@ -172,8 +134,4 @@ async def test_a_program_that_cannot_be_started_leaves_no_spare_and_no_stop(
     for expected in (1, 2):
         pool.keep_ready("cred-anna")
         await until(lambda expected=expected: started >= expected)
-    assert pool.spares == 0
-
-
-def test_the_default_limit_is_what_the_machine_bears() -> None:
-    assert 2 <= affordable() <= 32
+    assert pool.spares.ready == 0

@@ -30,7 +30,7 @@ class ScriptedEngine:
         self.asked: list[tuple[Conversation, Credential, str]] = []
         self.meanwhile: Callable[[], Any] | None = None
 
-    async def models(self, credential: Credential) -> list[dict[str, Any]]:
+    async def models(self, credential: Credential, tenant: str) -> list[dict[str, Any]]:
         return LISTED
 
     async def answer(

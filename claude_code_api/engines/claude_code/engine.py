@@ -14,6 +14,8 @@ from msgspec import structs
 
 from claude_code_api.conversation import Accepted, Conversation, Event, Message, RateLimitStatus, Sampling, Text
 from claude_code_api.credential import Credential
+from claude_code_api.engines.claude_code.capacity import affordable
+from claude_code_api.engines.claude_code.places import Places
 from claude_code_api.engines.claude_code.pool import Pool
 from claude_code_api.engines.claude_code.program import Program
 from claude_code_api.engines.claude_code.session import Owner, Session
@@ -25,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = 0.5  # seconds before the first retry; each further one doubles it
 READY_AT_START = 2  # credentials
+LISTINGS = 1000  # of credentials, remembered; about 5 kB each
 
 Listing = list[dict[str, Any]]
 """What Claude Code says of the models that an account may use: `value`, `resolvedModel`, `displayName`, …"""
@@ -37,10 +40,14 @@ class ClaudeCode:
         self._program = program or Program.of(settings)
         self._pool = Pool(
             self._program,
-            limit=settings.max_processes,
+            Places(
+                settings.max_processes or affordable(),
+                patience=settings.queue_timeout,
+                longest=settings.max_waiting,
+            ),
             spares=settings.spare_processes,
-            queue_timeout=settings.queue_timeout,
             parked_timeout=settings.parked_timeout,
+            max_memory=settings.max_process_memory,
             reuse=settings.reuse_processes,
         )
         self._retries = settings.retries
@@ -70,7 +77,7 @@ class ClaudeCode:
         self, conversation: Conversation, credential: Credential, tenant: str
     ) -> AsyncGenerator[Event, None]:
         """See `engines.Engine`. A call is tried again only as long as the client has seen nothing of an answer."""
-        async with self._pool.place():
+        async with self._pool.place(tenant):
             yield Accepted()
             failed = 0
             while True:
@@ -95,17 +102,17 @@ class ClaudeCode:
                     log.info("trying again", reason=failure.code, attempt=failed, pause=round(pause, 2))
                     await asyncio.sleep(pause)
 
-    async def models(self, credential: Credential) -> Listing:
+    async def models(self, credential: Credential, tenant: str) -> Listing:
         """What Claude Code lists for this credential; asked once, and again with every process that is opened."""
-        token, listing = self._listings.get(credential.id, (None, []))
-        if token != credential.token:
+        if (known := self._listing(credential)) is not None:
+            return known
+        async with self._pool.place(tenant):
+            if (known := self._listing(credential)) is not None:  # asked by another one meanwhile
+                return known
             nothing = Conversation(model="default", messages=())
-            async with (
-                self._pool.place(),
-                self._pool.session(Owner.of(nothing, credential, ""), nothing, credential) as session,
-            ):
-                listing = await self._open(session, Owner.of(nothing, credential, ""), credential, nothing)
-        return listing
+            owner = Owner.of(nothing, credential, tenant)
+            async with self._pool.session(owner, nothing, credential) as session:
+                return await self._open(session, owner, credential, nothing)
 
     async def _attempt(
         self, conversation: Conversation, credential: Credential, tenant: str
@@ -123,8 +130,15 @@ class ClaudeCode:
     ) -> Listing:
         opened = await session.open(owner, credential, conversation)
         listing: Listing = opened.get("models") or []
+        self._listings.pop(credential.id, None)
         self._listings[credential.id] = (credential.token, listing)
+        if len(self._listings) > LISTINGS:
+            del self._listings[next(iter(self._listings))]
         return listing
+
+    def _listing(self, credential: Credential) -> Listing | None:
+        token, listing = self._listings.get(credential.id, (None, None))
+        return listing if token == credential.token else None
 
 
 def is_passing(failure: RequestFailure) -> bool:

@@ -68,6 +68,8 @@ class Turn(msgspec.Struct, frozen=True):
     uuid: str | None
     asked: bytes
     answered: bytes
+    written: bool = False
+    """Whether it came with a history, and was not answered here."""
 
 
 class Session:
@@ -81,7 +83,6 @@ class Session:
         self._born = time.monotonic()
         self._model = ""
         self._sampling = Sampling()  # as it was last told
-        self._opened = False
         self._served = 0
         self._open_turn: str | None = None  # asked, and not yet one of `turns`
         self._running = False
@@ -115,6 +116,20 @@ class Session:
             count -= 1
         return count
 
+    def is_about(self, conversation: Conversation, shared: int) -> bool:
+        """Whether it holds this very conversation: all of it, an answer of its own, or the question that is asked
+        again. `shared` turns alone do not tell, since many conversations can begin with the same examples.
+        """
+        if shared and (shared == len(self.turns) or not all(turn.written for turn in self.turns[:shared])):
+            return True
+        asked_here = shared < len(self.turns) and 2 * shared + 1 == len(conversation.messages)
+        return asked_here and self.turns[shared].asked == digest_of(conversation.messages[-1])
+
+    @property
+    def answers(self) -> int:
+        """How many of its turns were answered here."""
+        return sum(not turn.written for turn in self.turns)
+
     def _brought_by(self, conversation: Conversation) -> tuple[ToolResult, ...]:
         """The results that a conversation ends with, if they are those of the waiting calls and nothing besides."""
         last = conversation.messages[-1].content
@@ -128,9 +143,7 @@ class Session:
         self._model, self._sampling = conversation.model, conversation.sampling
         self._tools = ClientTools(conversation.tools)
         settings = flag_settings(conversation, credential)
-        opened = await self.process.open(credential, conversation.system, settings, self._tools)
-        self._opened = True
-        return opened
+        return await self.process.open(credential, conversation.system, settings, self._tools)
 
     async def resume(self, conversation: Conversation, credential: Credential) -> bool:
         """Makes a process that was used before ready for its owner's next conversation: back to what the two share,
@@ -208,7 +221,7 @@ class Session:
             return False
         self._open_turn = None
         self.idle_since = time.monotonic()
-        return self.alive and self._opened and self._served < MOST_TURNS and self.idle_since - self._born < OLDEST
+        return self.alive and 0 < self._served < MOST_TURNS and self.idle_since - self._born < OLDEST
 
     async def end(self) -> None:
         await self.process.end()
@@ -224,7 +237,7 @@ class Session:
                 pass
             self._running = False
             self.process.send(assistant_line(answered, model))
-            self.turns.append(Turn(question["uuid"], digest_of(asked), digest_of(answered)))
+            self.turns.append(Turn(question["uuid"], digest_of(asked), digest_of(answered), written=True))
             self._open_turn = None
 
     async def _interrupt(self) -> None:
