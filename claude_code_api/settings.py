@@ -169,6 +169,13 @@ class Settings(BaseSettings):
     # limits on clients
     rate_limit_per_ip: Rates = setting("100/minute", "Requests from one address (IPv6: one /64).", group="limits")
     rate_limit_per_key: Rates = setting("off", "Requests with one API key.", group="limits")
+    max_concurrent_per_key: int | None = setting(
+        None,
+        "Answers that one API key may have under way at once, unless it has a limit of its own; by default any number.",
+        group="limits",
+        ge=1,
+        le=100_000,
+    )
     max_head_bytes: int = setting(64 * 1024, "Size of a request's head.", group="limits", ge=1024, le=1024 * 1024)
     head_timeout: float = setting(10.0, "Time for a request's head to arrive.", group="limits", gt=0, le=600)
     max_body_bytes: int = setting(

@@ -25,6 +25,8 @@ from claude_code_api.storage.tables import api_keys
 REMEMBERED = 10_000
 """Keys that one process keeps in memory; about 1 kB each."""
 
+MOST_CONCURRENT = 100_000
+
 _RATES: TypeAdapter[str] = TypeAdapter(Rates)
 _COLUMNS = [column for column in api_keys.c if column.name not in {"hash", "checksummed"}]
 
@@ -33,8 +35,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key as it is shown; its text was shown once, when it was made.
 
     `hint` is its last four characters, `models` what it may use (empty: every model), `rate_limit` as in
-    "100/minute". `last_used_at` comes from the usage records, without a write of its own, and is None until
-    there are any.
+    "100/minute", `max_concurrent` the answers that it may have under way at once. `last_used_at` comes from the
+    usage records, without a write of its own, and is None until there are any.
     """
 
     id: str
@@ -43,6 +45,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
     models: tuple[str, ...]
     rate_limit: str | None
+    max_concurrent: int | None
     created_at: datetime
     created_by: str
     expires_at: datetime | None
@@ -85,6 +88,7 @@ class ApiKeys:
         *,
         models: Sequence[str] = (),
         rate_limit: str | None = None,
+        max_concurrent: int | None = None,
         expires_at: datetime | None = None,
         created_by: str = "command line",
     ) -> tuple[ApiKey, Secret]:
@@ -99,6 +103,7 @@ class ApiKeys:
             "hint": text.hint,
             "models": [names.checked(model, "models") for model in models],
             "rate_limit": _checked_rates(rate_limit),
+            "max_concurrent": _checked_concurrent(max_concurrent),
             "created_at": datetime.now(UTC),
             "created_by": names.checked(created_by, "created_by"),
             "expires_at": _checked_expiry(expires_at),
@@ -191,6 +196,12 @@ def _checked_rates(rates: str | None) -> str | None:
         raise InvalidRequest(
             'A rate limit is like "100/minute" or "10/second;1000/hour", or "off".', param="rate_limit"
         ) from None
+
+
+def _checked_concurrent(number: int | None) -> int | None:
+    if number is not None and not 1 <= number <= MOST_CONCURRENT:
+        raise InvalidRequest(f"A key may have 1 to {MOST_CONCURRENT} requests at once.", param="max_concurrent")
+    return number
 
 
 def _checked_expiry(moment: datetime | None) -> datetime | None:

@@ -56,6 +56,9 @@ def create(
     rate_limit: Annotated[
         str | None, typer.Option(metavar="LIMIT", help="Such as 10/minute, or several joined by `;`.")
     ] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests that it may have at once.", min=1, max=100_000)
+    ] = None,
     expires: Annotated[
         timedelta | None, typer.Option(metavar="TIME", parser=duration, help="When it ends, such as 30d.")
     ] = None,
@@ -69,7 +72,14 @@ def create(
 
     async def make(access: Access) -> tuple[ApiKey, Secret]:
         ends = datetime.now(UTC) + expires if expires is not None else None
-        return await access.keys.create(name, credential, models=model or (), rate_limit=rate_limit, expires_at=ends)
+        return await access.keys.create(
+            name,
+            credential,
+            models=model or (),
+            rate_limit=rate_limit,
+            max_concurrent=max_concurrent,
+            expires_at=ends,
+        )
 
     key, secret = with_access(settings_for(data_dir), "Making the key", make)
     if as_json:
@@ -127,6 +137,7 @@ def show(id_or_name: Id, data_dir: DataDir = None, as_json: AsJson = False) -> N
             ["credential", names.get(key.credential_id, key.credential_id)],
             ["models", ", ".join(key.models) or "every one"],
             ["limit", key.rate_limit or "-"],
+            ["at once", str(key.max_concurrent or "-")],
             ["made", f"{shown(key.created_at)}, {key.created_by}"],
             ["last used", shown(key.last_used_at)],
             ["ends", shown(key.expires_at)],

@@ -16,6 +16,7 @@ from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.errors import CredentialRefused, NotFound, PermissionDenied, Unauthenticated
 from claude_code_api.gateway import remote_images
+from claude_code_api.gateway.concurrency import Concurrency
 from claude_code_api.gateway.models import Catalogue, Model, allowed
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
@@ -33,6 +34,7 @@ class Gateway:
         self._aliases = settings.model_aliases
         self._access = access
         self._engine = engine
+        self._concurrency = Concurrency()
         self._notes: set[asyncio.Task[None]] = set()
 
     def ready(self) -> bool:
@@ -55,6 +57,13 @@ class Gateway:
 
     async def answer(self, key: ApiKey, conversation: Conversation, request_id: str) -> AsyncGenerator[Event, None]:
         """The events of one answer. Raises a RequestFailure; closing the generator ends the call upstream."""
+        limit = key.max_concurrent or self._settings.max_concurrent_per_key
+        with self._concurrency.one(key.id, limit):
+            async with aclosing(self._answer(key, conversation)) as events:
+                async for event in events:
+                    yield event
+
+    async def _answer(self, key: ApiKey, conversation: Conversation) -> AsyncGenerator[Event, None]:
         model = await self._resolve(key, conversation.model)
         if not allowed(key.models, conversation.model, model):
             raise PermissionDenied(

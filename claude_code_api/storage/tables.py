@@ -13,6 +13,7 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     String,
@@ -103,4 +104,5 @@ api_keys = Table(
     Column("created_by", String(100), nullable=False),
     Column("expires_at", UTCDateTime),
     Column("revoked_at", UTCDateTime),
+    Column("max_concurrent", Integer),  # requests at once; none of its own where it is empty
 )

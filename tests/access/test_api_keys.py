@@ -64,6 +64,7 @@ async def test_name_maker_time_and_limits_are_kept(access: Access) -> None:
         "mine",
         models=["sonnet", "opus"],
         rate_limit="10/second;1000/hour",
+        max_concurrent=3,
         expires_at=end,
         created_by="admin",
     )
@@ -75,6 +76,7 @@ async def test_name_maker_time_and_limits_are_kept(access: Access) -> None:
         hint=key.hint,
         models=("sonnet", "opus"),
         rate_limit="10/second;1000/hour",
+        max_concurrent=3,
         created_at=key.created_at,
         created_by="admin",
         expires_at=end,
@@ -93,6 +95,8 @@ async def test_name_maker_time_and_limits_are_kept(access: Access) -> None:
         ({"models": ["\0"]}, "models"),
         ({"rate_limit": "often"}, "rate_limit"),
         ({"rate_limit": ""}, "rate_limit"),
+        ({"max_concurrent": 0}, "max_concurrent"),
+        ({"max_concurrent": 2**31}, "max_concurrent"),
         ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "expires_at"),
         ({"expires_at": datetime(2999, 1, 1, tzinfo=UTC).replace(tzinfo=None)}, "expires_at"),
         ({"created_by": ""}, "created_by"),
@@ -273,6 +277,6 @@ async def test_keys_are_listed_in_the_order_they_were_made(access: Access) -> No
 
 def test_the_record_of_a_key_encodes_without_its_text() -> None:
     assert {field.name for field in msgspec.structs.fields(ApiKey)} == {
-        "id", "name", "credential_id", "hint", "models", "rate_limit", "created_at", "created_by", "expires_at",
-        "revoked_at", "last_used_at",
+        "id", "name", "credential_id", "hint", "models", "rate_limit", "max_concurrent", "created_at", "created_by",
+        "expires_at", "revoked_at", "last_used_at",
     }  # fmt: skip

@@ -52,12 +52,13 @@ def test_a_key_is_printed_once_and_alone_on_standard_output(run: Any, data_dir: 
 def test_json_is_one_document_with_the_key(run: Any, data_dir: Path) -> None:
     ran = run(
         "keys", "create", "program", "--credential", "main", "--model", "sonnet", "--model", "haiku",
-        "--rate-limit", "10/minute", "--expires", "30d", "--json",
+        "--rate-limit", "10/minute", "--max-concurrent", "3", "--expires", "30d", "--json",
     )  # fmt: skip
     assert ran.err == ""
     made = ran.json
     assert verify(data_dir, made["key"]).id == made["id"]
-    assert (made["name"], made["models"], made["rate_limit"]) == ("program", ["sonnet", "haiku"], "10/minute")
+    assert (made["name"], made["models"]) == ("program", ["sonnet", "haiku"])
+    assert (made["rate_limit"], made["max_concurrent"]) == ("10/minute", 3)
     lasts = datetime.fromisoformat(made["expires_at"]) - datetime.now(UTC)
     assert timedelta(days=29) < lasts < timedelta(days=30)
     assert {**run("keys", "show", made["id"], "--json").json, "key": made["key"]} == made

@@ -15,7 +15,7 @@ from gateways import Gateway
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from claude_code_api.stand_in import StandIn
+from claude_code_api.stand_in import StandIn, script
 
 CHAT = "/v1/chat/completions"
 LIMITS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-ratelimit-remaining-requests")
@@ -104,6 +104,20 @@ class TestRate:
             assert int(raised.value.response.headers["retry-after"]) > 0
         with gateway.client(gateway.key()) as other:
             assert other.models.list().data
+
+    def test_a_key_may_have_a_limit_to_requests_at_once(self, gateway: Gateway) -> None:
+        messages: Any = [{"role": "user", "content": f"Slowly. {script(tokens=100, pause=0.1)}"}]
+        with gateway.client(gateway.key(max_concurrent=1)) as client:
+            with client.chat.completions.create(model="haiku", messages=messages, stream=True) as running:
+                next(running)
+                with pytest.raises(openai.RateLimitError) as raised:
+                    client.chat.completions.create(model="haiku", messages=messages)
+                assert (raised.value.code, raised.value.type) == ("rate_limit_exceeded", "rate_limit_error")
+                assert "may have 1 under way" in raised.value.message
+                assert int(raised.value.response.headers["retry-after"]) > 0
+            # The first one has ended; that it is counted off may take a moment, in which the client comes back.
+            quick: Any = [{"role": "user", "content": "Now."}]
+            assert client.with_options(max_retries=5).chat.completions.create(model="haiku", messages=quick).choices
 
 
 class TestPlainHttp:

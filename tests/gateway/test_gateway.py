@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,15 @@ from making import chat
 from claude_code_api.access import Access, ApiKey
 from claude_code_api.conversation import Conversation, Event, Finished, RateLimitStatus, Started, Usage
 from claude_code_api.credential import Credential
-from claude_code_api.errors import CredentialRefused, NotFound, PermissionDenied, StorageFailure, Unauthenticated
+from claude_code_api.errors import (
+    CredentialRefused,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    StorageFailure,
+    Unauthenticated,
+    UpstreamError,
+)
 from claude_code_api.gateway.gateway import Gateway
 from claude_code_api.secret import Secret
 from claude_code_api.settings import given_only
@@ -105,6 +115,66 @@ async def test_an_unknown_model_and_one_that_the_key_may_not_use_are_told_apart(
     assert engine.asked == []
     assert [model.id for model in await gateway.models(key)] == ["haiku", "mine"]
     assert (await gateway.model(key, "haiku")).id == "haiku"
+
+
+class TestAtOnce:
+    """How many answers one key may have under way."""
+
+    @staticmethod
+    async def first(gateway: Gateway, key: ApiKey) -> AsyncGenerator[Event, None]:
+        """An answer that has begun."""
+        events = gateway.answer(key, chat("Hello"), "req_1")
+        await anext(events)
+        return events
+
+    async def test_one_too_many_is_refused_until_another_has_ended(self, gateway: Gateway, access: Access) -> None:
+        key = await key_for(access, max_concurrent=2)
+        one, two = [await self.first(gateway, key) for _ in range(2)]
+        with pytest.raises(RateLimited, match="may have 2 under way") as refused:
+            await answered(gateway, key)
+        assert refused.value.code == "rate_limit_exceeded"
+        assert refused.value.retry_after
+        assert await answered(gateway, await key_for(access)), "another key has nothing to do with it"
+        await one.aclose()
+        assert await answered(gateway, key)
+        await two.aclose()
+
+    @pytest.mark.parametrize(("own", "default", "most"), [(None, 1, 1), (2, 1, 2), (1, None, 1), (None, None, 3)])
+    async def test_a_keys_own_limit_counts_before_the_setting(
+        self, access: Access, engine: ScriptedEngine, own: int | None, default: int | None, most: int
+    ) -> None:
+        gateway = Gateway(given_only(max_concurrent_per_key=default), access, engine)  # type: ignore[arg-type]
+        key = await key_for(access, max_concurrent=own)
+        running = []
+        with suppress(RateLimited):
+            for _ in range(3):
+                running.append(await self.first(gateway, key))  # noqa: PERF401 - those before the refusal
+        assert len(running) == most
+        for events in running:
+            await events.aclose()
+
+    async def test_whatever_ends_an_answer_it_is_counted_off_once(
+        self, gateway: Gateway, access: Access, engine: ScriptedEngine
+    ) -> None:
+        """Its end, its first event, a failure, an unknown model, a cancellation while it waits, and being refused."""
+        key = await key_for(access, max_concurrent=1)
+        for _ in range(2):
+            await answered(gateway, key)
+            await (await self.first(gateway, key)).aclose()
+            with pytest.raises(NotFound):
+                await answered(gateway, key, "nonsense")
+            engine.events = [UpstreamError("It broke.")]
+            with pytest.raises(UpstreamError):
+                await answered(gateway, key)
+            engine.events, engine.meanwhile = [END], asyncio.Event().wait
+            waiting = asyncio.create_task(answered(gateway, key))
+            await asyncio.sleep(0)
+            with pytest.raises(RateLimited):
+                await answered(gateway, key)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            engine.meanwhile = None
+            assert gateway._concurrency._under_way == {}, "nothing is kept of a key without answers"
 
 
 async def test_what_anthropic_says_of_a_limit_is_kept_with_the_credential(

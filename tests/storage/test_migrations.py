@@ -89,11 +89,11 @@ async def test_an_older_database_is_migrated_by_serve_alone(tmp_path: Path, monk
     (next_release := tmp_path / "migrations" / "versions").mkdir(parents=True)
     for script in (Path(migrations.__file__).parent / "versions").glob("*.py"):
         (next_release / script.name).write_text(script.read_text())
-    (next_release / "r0002_more.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
+    (next_release / "r9998_more.py").write_text(
+        f"import sqlalchemy as sa\nfrom alembic import op\nrevision = '9998'\ndown_revision = '{migrations.HEAD}'\n"
         "def upgrade():\n    op.create_table('more', sa.Column('id', sa.Integer, primary_key=True))\n"
     )
-    monkeypatch.setattr(migrations, "HEAD", "0002")
+    monkeypatch.setattr(migrations, "HEAD", "9998")
     monkeypatch.setattr(migrations, "__file__", str(next_release.parent / "__init__.py"))
     with pytest.raises(StorageFailure, match="run `serve` once"):
         async with Database.open(url(tmp_path), DataDirectory(tmp_path)):
@@ -102,7 +102,7 @@ async def test_an_older_database_is_migrated_by_serve_alone(tmp_path: Path, monk
         Database.open(url(tmp_path), DataDirectory(tmp_path), migrate=True) as database,
         database.read() as connection,
     ):
-        assert await connection.run_sync(migrations.version) == "0002"
+        assert await connection.run_sync(migrations.version) == "9998"
         assert await connection.run_sync(lambda c: inspect(c).has_table("more"))
 
 
@@ -113,6 +113,7 @@ async def test_a_failed_migration_changes_nothing(tmp_path: Path, monkeypatch: p
         "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0001'\ndown_revision = None\n"
         "def upgrade():\n    op.create_table('half', sa.Column('id', sa.Integer))\n    op.execute('no SQL')\n"
     )
+    monkeypatch.setattr(migrations, "HEAD", "0001")
     monkeypatch.setattr(migrations, "__file__", str(broken.parent / "__init__.py"))
     with pytest.raises(StorageFailure, match="syntax error"):
         async with Database.open(url(tmp_path), DataDirectory(tmp_path)):
