@@ -6,33 +6,60 @@ import os
 import platform
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Literal
 
 import claude_agent_sdk._cli_version
 import msgspec
 
 
-class Figure(msgspec.Struct, frozen=True):
-    """One thing measured against a baseline, both in seconds, taken in turns. `goal` is the most the ratio may be."""
+class Series(msgspec.Struct, frozen=True):
+    """The same thing measured several times, in seconds (shown as ms) or in MB."""
 
     name: str
-    baseline_name: str
-    seconds: tuple[float, ...]
-    baseline: tuple[float, ...]
+    values: tuple[float, ...]
+    unit: Literal["ms", "MB"] = "ms"
+
+    @property
+    def median(self) -> float:
+        return median(self.values)
+
+    def shown(self, value: float) -> str:
+        """`9.4 ms`, `94 ms`."""
+        number = value * 1000 if self.unit == "ms" else value
+        return f"{number:.{0 if number >= 20 else 1}f} {self.unit}"
+
+    @property
+    def spread(self) -> str:
+        """Median and 95th percentile."""
+        if len(self.values) == 1:
+            return self.shown(self.median)
+        return f"{self.shown(self.median)} ({self.shown(quantiles(self.values, n=20, method='inclusive')[-1])})"
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing measured, against a baseline where there is one, both taken in turns.
+
+    `goal` is the most that the ratio of the medians may be; without a baseline, the most that the median may be.
+    """
+
+    measured: Series
+    baseline: Series | None = None
     goal: float
 
     @property
-    def ratio(self) -> float:
-        """Of the medians; smaller is faster."""
-        return median(self.seconds) / median(self.baseline)
+    def value(self) -> float:
+        """What the goal bounds."""
+        return self.measured.median / (self.baseline.median if self.baseline else 1)
 
     @property
     def met(self) -> bool:
-        return self.ratio <= self.goal
+        return self.value <= self.goal
 
-
-def spread(seconds: tuple[float, ...]) -> str:
-    """Median and 95th percentile in milliseconds."""
-    return f"{1000 * median(seconds):.0f} ms (95 %: {1000 * quantiles(seconds, n=20)[-1]:.0f} ms)"
+    @property
+    def verdict(self) -> str:
+        """`**0.29** | ≤ 0.45`: a cell each."""
+        show = "{:.3g}".format if self.baseline else self.measured.shown
+        return f"**{show(self.value)}** | ≤ {show(self.goal)}{'' if self.met else ', missed'}"
 
 
 def machine() -> str:

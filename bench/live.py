@@ -9,24 +9,28 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
+from bench.figures import Figure, Series
+from bench.parties import (
+    PROMPT,
+    WITHOUT_SESSION,
+    ask_by_hand,
+    bare_program,
+    gateway,
+    plain_sdk,
+    sdk_options,
+    stand_in,
+)
 
-from bench.figures import Figure
-from bench.first_token import PROMPT, WARM_UP, first_token, gateway, plain_sdk, stand_in_process
-from claude_code_api.conversation import Message, Text
-from claude_code_api.credential import Credential, CredentialKind
-from claude_code_api.engines.claude_code.history import user_line
-from claude_code_api.engines.claude_code.process import Process
-from claude_code_api.engines.claude_code.program import Program
-from claude_code_api.secret import Secret
-from claude_code_api.settings import given_only
-from claude_code_api.stand_in import oauth_token
-
+WARM_UP = 3
+MOST_TURNS = 36  # then a conversation leaves its process
+PAUSE = 0.1  # seconds
 AT_ONCE = 4
-ONE_SHOTS = 24
+ONE_SHOTS = 12
+SYSTEM = "Be brief."
 
 
 async def further_turn(rounds: int) -> Figure:
@@ -35,49 +39,29 @@ async def further_turn(rounds: int) -> Figure:
     bare: list[float] = []
     with tempfile.TemporaryDirectory() as directory:
         async with (
-            stand_in_process() as url,
-            gateway(Path(directory), url) as (started, key),
-            aiohttp.ClientSession() as client,
+            stand_in() as url,
+            gateway(Path(directory), url, spare_processes=0) as served,
+            bare_program(Path(directory), url, SYSTEM) as process,
         ):
-            settings = given_only(data_dir=Path(directory) / "bare", anthropic_base_url=url)
-            program = Program.of(settings)
-            program.prepare()
-            process = Process(program, "bare")
-            await process.start()
-            await process.identity()
-            token = Secret(oauth_token("bare"))
-            credential = Credential(id="bare", name="bare", kind=CredentialKind.OAUTH, token=token)
-            await process.open(credential, "Be brief.", {"model": "haiku"})
-            messages: list[dict[str, Any]] = [{"role": "system", "content": "Be brief."}]
-            for turn in range(WARM_UP + rounds):
+            messages: list[dict[str, Any]] = [{"role": "system", "content": SYSTEM}]
+            live: list[int] = []
+            for turn in range(min(WARM_UP + 2 * rounds, MOST_TURNS)):
+                await asyncio.sleep(PAUSE)
                 by_hand = await ask_by_hand(process)
+                await asyncio.sleep(PAUSE)
                 messages.append({"role": "user", "content": PROMPT})
-                through, said = await first_token(client, started.server.http_url, key, messages)
+                through, said = await served.ask(messages)
                 messages.append({"role": "assistant", "content": said})
-                await asyncio.sleep(0.1)
                 if turn >= WARM_UP:
+                    assert live == served.claudes(), "the conversation was not found live"
                     bare.append(by_hand)
                     ours.append(through)
-            await process.end()
-            program.clear()
+                live = served.claudes()
     return Figure(
-        name="first token of a further turn through the gateway",
-        baseline_name="the bare program on a live process, driven by hand",
-        seconds=tuple(ours),
-        baseline=tuple(bare),
+        measured=Series("first token of a further turn of a live conversation", tuple(ours)),
+        baseline=Series("the bare program on a live process, driven by hand", tuple(bare)),
         goal=1.3,
     )
-
-
-async def ask_by_hand(process: Process) -> float:
-    started = time.perf_counter()
-    first = 0.0
-    process.send(user_line(Message("user", (Text(PROMPT),)), ask=True))
-    while (message := await process.message(30))["type"] != "result":
-        event = message.get("event", {})
-        if not first and event.get("type") == "content_block_delta":
-            first = time.perf_counter() - started
-    return first
 
 
 async def one_shots(rounds: int) -> Figure:
@@ -85,36 +69,25 @@ async def one_shots(rounds: int) -> Figure:
     ours: list[float] = []
     plain: list[float] = []
     with tempfile.TemporaryDirectory() as directory:
-        async with (
-            stand_in_process() as url,
-            gateway(Path(directory), url) as (started, key),
-            aiohttp.ClientSession() as client,
-        ):
-            messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": PROMPT}]
-
-            async def through_gateway() -> None:
-                await first_token(client, started.server.http_url, key, messages)
-
-            async def alone() -> None:
-                await plain_sdk(url, Path(directory) / "plain")
-
-            for turn in range(1 + max(2, rounds // 5)):
-                seconds = [await at_once(work, ONE_SHOTS) for work in (alone, through_gateway)]
+        async with stand_in() as url, gateway(Path(directory), url) as served:
+            messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": PROMPT}]
+            options = sdk_options(url, Path(directory) / "plain", SYSTEM, extra_args=WITHOUT_SESSION)
+            for turn in range(1 + max(3, rounds // 5)):
+                alone = await at_once(lambda: plain_sdk(options), ONE_SHOTS)
+                through = await at_once(lambda: served.ask(messages), ONE_SHOTS)
                 if turn:
-                    plain.append(seconds[0])
-                    ours.append(seconds[1])
+                    plain.append(alone)
+                    ours.append(through)
     return Figure(
-        name="one-shot with the same system prompt through the gateway, 4 at once",
-        baseline_name="the plain SDK, a process for each request",
-        seconds=tuple(ours),
-        baseline=tuple(plain),
+        measured=Series(f"one-shot with the same system prompt, {AT_ONCE} at once", tuple(ours)),
+        baseline=Series("the plain SDK, a process for each request", tuple(plain)),
         goal=0.125,
     )
 
 
-async def at_once(work: Any, number: int) -> float:
-    """Does a thing so many times, four at a time; seconds for each."""
-    places = asyncio.Semaphore(AT_ONCE)
+async def at_once(work: Callable[[], Awaitable[Any]], number: int, most: int = AT_ONCE) -> float:
+    """Does a thing so many times, some at a time; seconds for each."""
+    places = asyncio.Semaphore(most)
 
     async def once() -> None:
         async with places:
