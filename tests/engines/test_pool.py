@@ -10,6 +10,7 @@ from making import chat, oauth
 
 from claude_code_api.engines.claude_code import pool as pool_module
 from claude_code_api.engines.claude_code import spares as spares_module
+from claude_code_api.engines.claude_code.faults import Faults
 from claude_code_api.engines.claude_code.places import Places, QueueFull
 from claude_code_api.engines.claude_code.pool import Pool
 from claude_code_api.engines.claude_code.process import Process
@@ -35,7 +36,7 @@ async def make_pool(settings: Callable[..., Settings]) -> AsyncIterator[MakePool
 
     def make(*, limit: int = 4, spares: int = 0) -> Pool:
         places = Places(limit, patience=5.0, longest=10)
-        pool = Pool(program, places, spares=spares, parked_timeout=60.0, max_memory=2**30, reuse=True)
+        pool = Pool(program, places, spares=spares, parked_timeout=60.0, max_memory=2**30, reuse=True, faults=Faults())
         pool.open()
         pools.append(pool)
         return pool

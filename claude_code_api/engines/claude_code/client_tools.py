@@ -38,8 +38,9 @@ class ClientTools:
         return McpSdkServerConfig(type="sdk", name=SERVER, instance=server)
 
     def bring(self, result: ToolResult) -> None:
-        """The result of a call, whether Claude Code has made that call yet or not."""
-        self._result_of(result.tool_use_id).set_result(result)
+        """The result of a call, whether Claude Code has made that call yet or not. A second one counts for nothing."""
+        if not (waiting := self._result_of(result.tool_use_id)).done():
+            waiting.set_result(result)
 
     def _result_of(self, call_id: str) -> asyncio.Future[ToolResult]:
         return self._results.setdefault(call_id, asyncio.get_running_loop().create_future())
@@ -49,8 +50,10 @@ class ClientTools:
 
     async def _call(self, _context: Any, params: Any) -> CallToolResult:
         call_id = str((params.meta or {}).get(_CALL_ID))
-        result = await self._result_of(call_id)
-        del self._results[call_id]
+        try:
+            result = await self._result_of(call_id)
+        finally:  # left by the client, it is cancelled: its result would come to nobody
+            del self._results[call_id]
         return CallToolResult.model_validate(
             {"content": [_content(block) for block in result.content], "isError": result.is_error}
         )

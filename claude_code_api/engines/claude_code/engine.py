@@ -15,6 +15,7 @@ from msgspec import structs
 from claude_code_api.conversation import Accepted, Conversation, Event, Message, RateLimitStatus, Sampling, Text
 from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code.capacity import affordable
+from claude_code_api.engines.claude_code.faults import Faults
 from claude_code_api.engines.claude_code.places import Places
 from claude_code_api.engines.claude_code.pool import Pool
 from claude_code_api.engines.claude_code.program import Program
@@ -37,6 +38,7 @@ class ClaudeCode:
     """The engine. `start` before the first answer, `stop` after the last; both in the same event loop."""
 
     def __init__(self, settings: Settings, program: Program | None = None) -> None:
+        self.faults = Faults()
         self._program = program or Program.of(settings)
         self._pool = Pool(
             self._program,
@@ -49,6 +51,7 @@ class ClaudeCode:
             parked_timeout=settings.parked_timeout,
             max_memory=settings.max_process_memory,
             reuse=settings.reuse_processes,
+            faults=self.faults,
         )
         self._retries = settings.retries
         self._idle_timeout = settings.idle_timeout

@@ -17,6 +17,7 @@ import structlog
 from claude_code_api.conversation import Conversation
 from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code.capacity import private_memory
+from claude_code_api.engines.claude_code.faults import Faults
 from claude_code_api.engines.claude_code.places import Places, QueueFull
 from claude_code_api.engines.claude_code.program import Program
 from claude_code_api.engines.claude_code.session import Owner, Session
@@ -51,9 +52,10 @@ class Pool:
         parked_timeout: float,
         max_memory: int,
         reuse: bool,
+        faults: Faults,
     ) -> None:
         self.places = places
-        self.spares = Spares(program, spares)
+        self.spares = Spares(program, spares, faults)
         self._parked_timeout = parked_timeout
         self._max_memory = max_memory
         self._reuse = reuse

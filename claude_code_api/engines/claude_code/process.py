@@ -7,16 +7,17 @@ bridge). What the program says of a turn does not pass through the SDK: it is re
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
-import json
 import os
 import shutil
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryFile
 from typing import Any
 
 import msgspec
@@ -25,26 +26,28 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionE
 
 from claude_code_api.credential import Credential, CredentialKind
 from claude_code_api.engines.claude_code.client_tools import SERVER, ClientTools
+from claude_code_api.engines.claude_code.faults import Faults
+from claude_code_api.engines.claude_code.lines import Message, Unreadable, decoded, lines_of
 from claude_code_api.engines.claude_code.program import Program
-from claude_code_api.errors import UpstreamError, UpstreamTimeout
+from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError, UpstreamTimeout
 
 log = structlog.get_logger(__name__)
 
-Message = dict[str, Any]
-"""A line that the program wrote, decoded."""
-
 BUFFERED_MESSAGES = 256  # then the pipe is left unread: a slow client slows its own process only
-LONGEST_LINE = 64 * 1024 * 1024
-CONTROL_TIMEOUT = 60.0  # seconds; a control request is answered in milliseconds, on a loaded machine in seconds
+CONTROL_TIMEOUT = 30.0  # seconds; a control request is answered in milliseconds, on a loaded machine in seconds
 IDENTITY_TIMEOUT = 10.0
 PIPES_TIMEOUT = 1.0
+_IDENTITY_SIZE = 64 * 1024  # bytes, and more than the program writes
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
+RETRY_AFTER = 10  # seconds; what is used up is freed when answers end
 
 
 class Process(Transport):
     """Started by `start`, made ready for one conversation by `open`, ended with its whole group by `end`."""
 
-    def __init__(self, program: Program, credential_id: str) -> None:
+    def __init__(self, program: Program, credential_id: str, faults: Faults | None = None) -> None:
         self.credential_id = credential_id
+        self.faults = Faults() if faults is None else faults
         self.home = program.home(credential_id)
         self._scratch = program.scratch / token_hex(4)
         self.turns: asyncio.Queue[Message | None] = asyncio.Queue(BUFFERED_MESSAGES)
@@ -59,15 +62,15 @@ class Process(Transport):
         self._tasks: list[asyncio.Task[None]] = []
         self._reaping: asyncio.Task[None] | None = None
         self._ended = False
+        self._killed = False
         self._silent = False  # it will say no more
 
     # --- its life ---------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Starts the program in a process group of its own; it does nothing until `open`."""
-        await asyncio.to_thread(self._program.make_private, self.home)
-        await asyncio.to_thread(self._program.make_private, self._scratch)
         try:
+            await asyncio.to_thread(self._make_directories)
             self._process = await asyncio.create_subprocess_exec(
                 *self._program.command(os.getpid(), self.home, self._scratch),
                 stdin=asyncio.subprocess.PIPE,
@@ -77,10 +80,24 @@ class Process(Transport):
                 cwd=self._program.workplace,
                 start_new_session=True,
             )
-        except OSError as error:
-            raise UpstreamError(f"The Claude Code program cannot be started: {error.strerror}.") from error
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+            with suppress(OSError):
+                self._scratch.rmdir()
+            raise self._not_started(error) from error
         self._tasks = [asyncio.create_task(self._read_stdout()), asyncio.create_task(self._read_stderr())]
         self._watch = asyncio.create_task(self._watch_end())
+
+    def _make_directories(self) -> None:
+        for directory in (self.home, self._scratch):
+            self._program.make_private(directory)
+
+    def _not_started(self, error: OSError | RuntimeError) -> RequestFailure:
+        self.faults["start"] += 1
+        log.warning("claude code cannot be started", error=str(error))
+        if isinstance(error, RuntimeError) or error.errno in _NO_ROOM:
+            why = error.strerror if isinstance(error, OSError) else os.strerror(errno.EAGAIN)
+            return Overloaded(f"There is no room for another process: {why}.", retry_after=RETRY_AFTER)
+        return UpstreamError(f"The Claude Code program cannot be started: {error.strerror}.")
 
     @property
     def pid(self) -> int:
@@ -88,29 +105,45 @@ class Process(Transport):
 
     @property
     def alive(self) -> bool:
-        return not (self._ended or self._silent) and self._process is not None and self._process.returncode is None
+        return (
+            not (self._ended or self._killed or self._silent)
+            and self._process is not None
+            and self._process.returncode is None
+        )
 
     async def identity(self) -> None:
         """Waits until the home has a device identity: processes that start before would each make their own."""
+        try:
+            await asyncio.to_thread(self._try_to_write)
+        except (OSError, RuntimeError) as error:
+            raise self._not_started(error) from error
         with suppress(TimeoutError):
             async with asyncio.timeout(IDENTITY_TIMEOUT):
                 while self.alive and not await has_identity(self.home):  # noqa: ASYNC110 - nothing tells us of it
                     await asyncio.sleep(0.01)
 
-    async def end(self) -> None:
-        """Ends the process and all of its group, and waits for it. Goes on if it is cancelled; may be called twice."""
+    def _try_to_write(self) -> None:
+        """The program says nothing where it cannot, and would be another device each time."""
+        with TemporaryFile(dir=self.home) as file:
+            file.write(bytes(_IDENTITY_SIZE))
+
+    def end(self) -> Awaitable[None]:
+        """Ends the process and all of its group at once; what it gives waits until nothing of it is left.
+
+        That goes on if nobody waits for it. May be called twice.
+        """
         self._ended = True
         if self._process is None:
-            return
+            return asyncio.sleep(0)
         self.kill()
-        while not self.turns.empty():  # the reader may be waiting for room
-            self.turns.get_nowait()
+        self.forget()  # the reader may be waiting for room
         if self._reaping is None:
             self._reaping = asyncio.create_task(self._reap())
-        await asyncio.shield(self._reaping)
+        return asyncio.shield(self._reaping)
 
     def kill(self) -> None:
         """Ends the process and its group at once; `end` must follow."""
+        self._killed = True
         if self._running.returncode is None:  # a number that is free again may be somebody else's
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -128,8 +161,11 @@ class Process(Transport):
     async def _reap(self) -> None:
         await self._watch
         client, self._client = self._client, None
-        if client is not None:
-            await client.disconnect()
+        try:
+            if client is not None:
+                await client.disconnect()
+        except Exception:  # whatever the SDK has to say: the process has ended, and what is left of it goes
+            log.warning("the SDK did not let go of a process", exc_info=True)
         if self._running.stdin is not None:
             self._running.stdin.close()
         await asyncio.to_thread(self._remove_leftovers)
@@ -137,6 +173,8 @@ class Process(Transport):
     def _remove_leftovers(self) -> None:
         """What the program keeps of a running session; killed, it could not tidy up itself."""
         shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._process is None:
+            return
         for leftover in (self.home / "sessions").glob(f"{self.pid}.*"):
             leftover.unlink(missing_ok=True)
 
@@ -172,6 +210,7 @@ class Process(Transport):
             raise
         except Exception as error:  # the SDK raises bare ones for a refused or unanswered control request
             raise self.failure() from error
+        self.forget()
         return await client.get_server_info() or {}
 
     def request(self, subtype: str, **fields: Any) -> asyncio.Future[Message]:
@@ -201,6 +240,7 @@ class Process(Transport):
         try:
             yield
         except TimeoutError:
+            self.faults["silent"] += 1
             raise UpstreamTimeout(f"Claude Code did nothing for {patience:.0f} seconds.") from None
 
     async def message(self, patience: float) -> Message:
@@ -208,13 +248,17 @@ class Process(Transport):
         for `patience` seconds."""
         if self._silent and self.turns.empty():
             raise self.failure()
-        try:
-            message = await asyncio.wait_for(self.turns.get(), patience)
-        except TimeoutError:
-            raise UpstreamTimeout(f"Claude Code said nothing for {patience:.0f} seconds.") from None
+        with self._patient(patience):
+            async with asyncio.timeout(patience):  # `wait_for` would lose a cancellation that comes with a message
+                message = await self.turns.get()
         if message is None:
             raise self.failure()
         return message
+
+    def forget(self) -> None:
+        """Drops what it has said: nothing that was said before a turn is part of it."""
+        while not self.turns.empty():
+            self.turns.get_nowait()
 
     def failure(self) -> UpstreamError:
         """Why it cannot go on. The log has the program's own last words; the client does not need them."""
@@ -231,19 +275,12 @@ class Process(Transport):
         return self._process
 
     async def _read_stdout(self) -> None:
-        pipe = self._running.stdout
-        pending: list[bytes] = []
-        size = 0
         try:
-            while pipe is not None and size <= LONGEST_LINE and (chunk := await pipe.read(1 << 16)):
-                *lines, rest = chunk.split(b"\n")
-                for line in lines:
-                    pending.append(line)
-                    await self._take(b"".join(pending))
-                    pending, size = [], 0
-                pending.append(rest)
-                size += len(rest)
-        except UpstreamError:
+            if (pipe := self._running.stdout) is not None:
+                async for line in lines_of(pipe):
+                    await self._take(line)
+        except Unreadable:
+            self.faults["unreadable"] += 1
             self.kill()
         finally:
             self._close_queues()
@@ -252,6 +289,8 @@ class Process(Transport):
         if self._silent:
             return
         self._silent = True
+        if not self._killed:
+            self.faults["died"] += 1
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(UpstreamError("The Claude Code process ended."))
@@ -263,8 +302,6 @@ class Process(Transport):
         message = decoded(line)
         if message is None:
             log.warning("claude code wrote no message", pid=self.pid, size=len(line))
-            if line.startswith(b"{"):  # it was one, and what it said is lost: the turn must not go on without
-                raise UpstreamError("Claude Code wrote a message that cannot be read.")
             return
         match message.get("type"):
             case "control_response":
@@ -282,7 +319,8 @@ class Process(Transport):
             self._control.put_nowait(message)
         elif not waiting.done():
             if response.get("subtype") == "success":
-                waiting.set_result(response.get("response") or {})
+                given = response.get("response")
+                waiting.set_result(given if isinstance(given, dict) else {})
             else:
                 waiting.set_exception(UpstreamError("Claude Code refused a control request."))
 
@@ -330,15 +368,3 @@ async def has_identity(home: Path) -> bool:
         return bool(msgspec.json.decode(config).get("userID"))
     except (OSError, msgspec.DecodeError, AttributeError):
         return False
-
-
-def decoded(line: bytes) -> Message | None:
-    """A message, or None where the line is none. Half of a surrogate pair, as a split emoji has it, is kept."""
-    try:
-        message = msgspec.json.decode(line)
-    except msgspec.DecodeError:
-        try:
-            message = json.loads(line)  # takes lone surrogates
-        except ValueError:
-            return None
-    return message if isinstance(message, dict) else None

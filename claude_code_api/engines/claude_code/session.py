@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -31,9 +31,9 @@ from claude_code_api.conversation import (
 from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code.answer import AnswerReader
 from claude_code_api.engines.claude_code.client_tools import ClientTools
-from claude_code_api.engines.claude_code.history import assistant_line, flag_settings, user_line
+from claude_code_api.engines.claude_code.history import Line, assistant_line, flag_settings, user_line
 from claude_code_api.engines.claude_code.process import Process
-from claude_code_api.errors import RequestFailure
+from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError
 
 OLDEST = 3600.0  # seconds; measured: a process grows from 115 to about 300 MB in 35 turns
 MOST_TURNS = 40
@@ -163,8 +163,12 @@ class Session:
                     await self.process.request("apply_flag_settings", settings=flag_settings(conversation, credential))
                 else:  # changes nothing, takes half a millisecond, and only a process that lives answers it
                     await self.process.request("set_max_thinking_tokens", max_thinking_tokens=0)
-        except (TimeoutError, RequestFailure):
+        except TimeoutError:
+            self.process.faults["silent"] += 1
             return False
+        except RequestFailure:
+            return False
+        self.process.forget()
         self._model, self._sampling = conversation.model, conversation.sampling
         return True
 
@@ -193,13 +197,20 @@ class Session:
         while not reader.finished:
             message = await self.process.message(patience)
             self._running = self._running and message["type"] != "result"
-            for event in reader.read(message):
+            for event in self._read(reader, message):
                 answer.add(event)
                 if isinstance(event, Finished):
                     if event.stop_reason in _CUT and self._running:
                         self.process.kill()  # at once: it is about to ask the model to go on
                     self._keep(uuid, conversation.messages[-1], answer, event)
                 yield event
+
+    def _read(self, reader: AnswerReader, message: Line) -> list[Event]:
+        try:
+            return reader.read(message)
+        except (UpstreamError, Overloaded):
+            self.process.faults["upstream"] += 1
+            raise
 
     async def settle(self) -> bool:
         """Makes it ready for the owner's next request; False where it must be ended.
@@ -217,14 +228,18 @@ class Session:
                         self.turns.pop()
                     if not await self._rewind(self._open_turn):
                         return False
-        except (TimeoutError, RequestFailure):
+        except TimeoutError:
+            self.process.faults["silent"] += 1
+            return False
+        except RequestFailure:
             return False
         self._open_turn = None
         self.idle_since = time.monotonic()
         return self.alive and 0 < self._served < MOST_TURNS and self.idle_since - self._born < OLDEST
 
-    async def end(self) -> None:
-        await self.process.end()
+    def end(self) -> Awaitable[None]:
+        """See `Process.end`: it begins at once."""
+        return self.process.end()
 
     async def _write(self, past: Sequence[Message], model: str, patience: float) -> None:
         """Past turns as they were, natively."""
@@ -232,17 +247,21 @@ class Session:
             question = user_line(asked, ask=False)
             self._open_turn, self._running = question["uuid"], True
             self.process.send(question)
-            # Without waiting for its `result` the turns come out in the wrong order.
-            while (await self.process.message(patience))["type"] != "result":
-                pass
-            self._running = False
+            await self._result(patience)  # without waiting for it the turns come out in the wrong order
             self.process.send(assistant_line(answered, model))
             self.turns.append(Turn(question["uuid"], digest_of(asked), digest_of(answered), written=True))
             self._open_turn = None
 
     async def _interrupt(self) -> None:
-        await self.process.request("interrupt")
-        while (await self.process.message(SETTLE_TIMEOUT))["type"] != "result":
+        """Ends the turn. What it still says is read meanwhile: the answer to a request stands behind it in the pipe."""
+        await asyncio.gather(self._stop_turn(), self._result(SETTLE_TIMEOUT))
+
+    async def _stop_turn(self) -> None:
+        while (await self.process.request("interrupt")).get("still_queued"):
+            pass  # it came before the question was begun, which would now be answered to its end
+
+    async def _result(self, patience: float) -> None:
+        while (await self.process.message(patience))["type"] != "result":
             pass
         self._running = False
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 
+from claude_code_api.engines.claude_code.faults import Faults
 from claude_code_api.engines.claude_code.process import Process, has_identity
 from claude_code_api.engines.claude_code.program import Program
 from claude_code_api.engines.claude_code.session import Session
@@ -27,8 +28,9 @@ class Spares:
     credential's, whose directory it uses. `wanted` are kept for each credential in use.
     """
 
-    def __init__(self, program: Program, wanted: int) -> None:
+    def __init__(self, program: Program, wanted: int, faults: Faults) -> None:
         self._program = program
+        self._faults = faults
         self._wanted = wanted
         self._in_use: dict[str, _Credential] = {}
         self._adding = asyncio.Lock()
@@ -59,7 +61,7 @@ class Spares:
 
     async def start(self, credential_id: str) -> Session:
         """A new process. A credential's very first one is waited for until it has made the credential's identity."""
-        process = Process(self._program, credential_id)
+        process = Process(self._program, credential_id, self._faults)
         if await has_identity(process.home):
             return Session(await _started(process))
         async with self._of(credential_id).first_start:
