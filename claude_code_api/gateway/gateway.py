@@ -24,6 +24,7 @@ from claude_code_api.settings import Settings
 log = structlog.get_logger(__name__)
 
 NOTES_TIMEOUT = 5.0  # seconds
+MOST_NOTES = 100  # at once; a database that does not answer must not gather them
 
 
 class Gateway:
@@ -90,7 +91,10 @@ class Gateway:
             await asyncio.wait(self._notes, timeout=NOTES_TIMEOUT)
 
     def _note(self, work: Coroutine[Any, Any, None]) -> None:
-        """Notes something beside the answer, which it can neither delay nor spoil."""
+        """Notes something beside the answer, which it can neither delay nor spoil; nothing while too much waits."""
+        if len(self._notes) >= MOST_NOTES:
+            work.close()
+            return
         task = asyncio.create_task(work)
         self._notes.add(task)
         task.add_done_callback(self._noted)

@@ -46,7 +46,8 @@ class App:
         self._gateway = gateway
         self._proxies = Proxies(settings.trusted_proxies)
         self._cors = Cors(settings.cors_origins)
-        self._rate_limits = RateLimits()
+        # Apart, so that whoever has many addresses cannot push out what is counted of keys.
+        self._by_address, self._by_key = RateLimits(), RateLimits()
         self._https = HttpsAddress(settings.https_port, (settings.host,), settings.public_url)
         self._routes: dict[str, tuple[str, Handler]] = {
             "/v1/chat/completions": ("POST", self._with_key(Chat(settings, gateway))),
@@ -98,7 +99,7 @@ class App:
 
     async def _limit_address(self, exchange: Exchange, *, charge: bool) -> None:
         rates, who = self._settings.rate_limit_per_ip, "ip:" + exchange.client.bucket
-        count = self._rate_limits.charge if charge else self._rate_limits.peek
+        count = self._by_address.charge if charge else self._by_address.peek
         if allowance := await count(rates, who):
             exchange.rate_headers = allowance.headers
             if allowance.spent:
@@ -111,8 +112,8 @@ class App:
             key = await self._gateway.authenticate(presented_key(exchange.fields))
             exchange.notes["key_id"] = key.id
             rates = key.rate_limit or self._settings.rate_limit_per_key
-            if by_key := await self._rate_limits.charge(rates, "key:" + key.id):
-                by_address = await self._rate_limits.peek(
+            if by_key := await self._by_key.charge(rates, "key:" + key.id):
+                by_address = await self._by_address.peek(
                     self._settings.rate_limit_per_ip, "ip:" + exchange.client.bucket
                 )
                 exchange.rate_headers = (tightest(by_key, by_address) or by_key).headers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from functools import lru_cache
 from math import ceil
 
@@ -53,10 +54,13 @@ def tightest(*allowances: Allowance | None) -> Allowance | None:
 
 
 class RateLimits:
-    """Counts in this process. `rates` is a setting: `"10/second;100/minute"` or `"off"`; `who` names the counter."""
+    """Counts in this process. `rates` is a setting: `"10/second;100/minute"` or `"off"`; `who` names the counter.
 
-    def __init__(self) -> None:
-        self._limiter = FixedWindowRateLimiter(_Counters())
+    At most `most` counters are kept: those that began first are given up for new ones.
+    """
+
+    def __init__(self, most: int = 50_000) -> None:
+        self._limiter = FixedWindowRateLimiter(_Counters(most))
 
     async def charge(self, rates: str, who: str) -> Allowance | None:
         """One more request, against every window; the tightest, None where no limit is on."""
@@ -80,7 +84,11 @@ class _Counters(MemoryStorage):
 
     _SWEEP_EVERY = 10.0
 
-    _next_sweep = 0.0
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.expirations: OrderedDict[str, float] = OrderedDict()  # those that began first, first
+        self._most = most
+        self._next_sweep = 0.0
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         now = time.time()
@@ -91,6 +99,8 @@ class _Counters(MemoryStorage):
         if count == amount:
             self.expirations[key] = now + expiry
         self.storage[key] = count
+        while len(self.expirations) > self._most:
+            await self.clear(next(iter(self.expirations)))
         return count
 
 

@@ -14,7 +14,8 @@ import pytest
 from making import answer, anthropic_key, chat, oauth, outcome
 
 from claude_code_api.conversation import Accepted, Conversation, Finished, Message, Sampling, Started, Text, TextDelta
-from claude_code_api.engines.claude_code import ClaudeCode, engine, probe, process
+from claude_code_api.engines.claude_code import ClaudeCode, probe, process
+from claude_code_api.engines.claude_code import engine as engine_module
 from claude_code_api.errors import CredentialRefused, InvalidRequest, Overloaded, UpstreamError, UpstreamTimeout
 from claude_code_api.settings import Settings
 from claude_code_api.stand_in import StandIn, oauth_token, script
@@ -35,7 +36,7 @@ def programs() -> list[psutil.Process]:
 
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(engine_module, "FIRST_PAUSE", 0.01)
 
 
 class TestAnswers:
@@ -277,6 +278,21 @@ class TestFaults:
         engine = await start_engine((), claude_code_path=program)
         _, failure = await outcome(engine, chat("Hello"), oauth("anna"))
         assert isinstance(failure, UpstreamError)
+
+
+class TestModels:
+    async def test_only_so_many_listings_are_remembered(
+        self, engine: ClaudeCode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine_module, "LISTINGS", 2)
+        for name in ("anna", "bert", "carla"):
+            assert await engine.models(oauth(name), "tenant")
+        assert list(engine._listings) == ["cred-bert", "cred-carla"]
+
+    async def test_those_who_ask_at_once_are_told_by_one_process(self, start_engine: StartEngine) -> None:
+        engine = await start_engine(max_processes=1)
+        listings = await asyncio.gather(*(engine.models(oauth("anna"), f"tenant {n}") for n in range(5)))
+        assert all(listing is listings[0] for listing in listings)
 
 
 class TestProbe:

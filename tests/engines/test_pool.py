@@ -119,6 +119,19 @@ async def test_spares_of_a_credential_that_is_no_longer_used_are_ended(
     await until(lambda: not pool.spares.ready)
 
 
+async def test_a_credential_that_is_no_longer_used_is_forgotten(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spares_module, "KEPT", -1.0)
+    pool = make_pool()
+    for number in range(1_000):
+        pool.keep_ready(f"cred-{number}")
+    async with held(pool, "anna"):
+        pass
+    await until(lambda: not pool.spares._in_use)
+    assert not pool._live
+
+
 async def test_a_program_that_cannot_be_started_leaves_no_spare_and_no_stop(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

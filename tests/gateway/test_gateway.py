@@ -22,6 +22,7 @@ from claude_code_api.errors import (
     Unauthenticated,
     UpstreamError,
 )
+from claude_code_api.gateway import gateway as gateway_module
 from claude_code_api.gateway.gateway import Gateway
 from claude_code_api.secret import Secret
 from claude_code_api.settings import given_only
@@ -175,6 +176,24 @@ class TestAtOnce:
             await asyncio.gather(waiting, return_exceptions=True)
             engine.meanwhile = None
             assert gateway._concurrency._under_way == {}, "nothing is kept of a key without answers"
+
+
+async def test_a_database_that_does_not_answer_gathers_no_notes(
+    gateway: Gateway, access: Access, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = asyncio.Event()
+
+    async def stuck(*_: Any) -> None:
+        await answers.wait()
+
+    monkeypatch.setattr(access.credentials, "note_working", stuck)
+    key = await key_for(access)
+    for _ in range(gateway_module.MOST_NOTES + 10):
+        assert [event async for event in gateway.answer(key, chat("Hello", model="sonnet"), "req_1")]
+    assert len(gateway._notes) == gateway_module.MOST_NOTES
+    answers.set()
+    await gateway.close()
+    assert not gateway._notes
 
 
 async def test_what_anthropic_says_of_a_limit_is_kept_with_the_credential(
