@@ -17,6 +17,7 @@ from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.surface.app import build
 from claude_code_api.surface.server import Server
+from claude_code_api.usage.recorder import Recorder
 
 KIND_NAMES = {
     CredentialKind.OAUTH: "OAuth token (sk-ant-oat01-…)",
@@ -39,10 +40,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     Raises an OperatorFailure where it cannot start. Nothing of it is left afterwards: no process, no connection.
     """
     with DataDirectory(settings.data_dir).server_lock():
-        async with Access.open(settings, migrate=True) as access:
+        async with (
+            Access.open(settings, migrate=True) as access,
+            Recorder.open(settings, access.database) as recorder,
+        ):
             await store_given_credentials(access, settings)
             engine = await asyncio.to_thread(ClaudeCode, settings)
-            gateway = Gateway(settings, access, engine)
+            gateway = Gateway(settings, access, engine, recorder)
             server = Server(build(settings, gateway), settings)
             await server.start()
             try:

@@ -116,6 +116,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
+    cache_creation_1h_input_tokens: int = 0
+    """Of those written to the cache: for an hour, which costs more, rather than for five minutes."""
+    reasoning_tokens: int = 0
+    """Of `output_tokens`: spent on thinking."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -128,9 +132,10 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """The answer begins. `model` is the full name of the model that answers."""
+    """The answer begins. `model` is the full name of the model that answers, `usage` what is known so far."""
 
     model: str
+    usage: Usage = Usage()
 
 
 class TextDelta(msgspec.Struct, frozen=True):

@@ -166,6 +166,20 @@ class Settings(BaseSettings):
         None, "Command that prints the master key, for a key service; run without a shell.", group="storage"
     )
 
+    # what it writes down of requests
+    usage_failure: Literal["continue", "refuse"] = setting(
+        "continue",
+        "What happens to requests while their usage cannot be written down, such as on a full disk.",
+        group="usage",
+    )
+    usage_days: int = setting(30, "Days for which the record of each request is kept.", group="usage", ge=1, le=3650)
+    usage_hours_days: int = setting(
+        396, "Days for which the sums by the hour are kept.", group="usage", ge=1, le=36_500
+    )
+    prices_file: Path | None = setting(
+        None, "File with prices of models (TOML), which come before the built-in ones.", group="usage"
+    )
+
     # limits on clients
     rate_limit_per_ip: Rates = setting("100/minute", "Requests from one address (IPv6: one /64).", group="limits")
     rate_limit_per_key: Rates = setting("off", "Requests with one API key.", group="limits")

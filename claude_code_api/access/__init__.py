@@ -23,10 +23,10 @@ class Access:
     """Keys and credentials of one data directory; one for each process or command, and any number at once."""
 
     def __init__(self, directory: DataDirectory, database: Database, vault: StoredVault, pepper: bytes) -> None:
+        self.database = database
         self.keys = ApiKeys(database, pepper)
         self.credentials = Credentials(database, vault)
         self._directory = directory
-        self._database = database
         self._vault = vault
 
     @classmethod
@@ -48,8 +48,8 @@ class Access:
         What a run that was killed has begun, the next one finishes.
         """
         with self._directory.rotation_lock():
-            return await rotate(self._database, self._vault)
+            return await rotate(self.database, self._vault)
 
     async def unfinished_rotation(self) -> int:
         """Records that a rotation has still to bring under the newest master key."""
-        return await unfinished(self._database, self._vault)
+        return await unfinished(self.database, self._vault)

@@ -17,9 +17,12 @@ from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.errors import CredentialRefused, NotFound, PermissionDenied, Unauthenticated
 from claude_code_api.gateway import remote_images
 from claude_code_api.gateway.concurrency import Concurrency
-from claude_code_api.gateway.models import Catalogue, Model, allowed
+from claude_code_api.gateway.models import DEFAULT_NAMES, Catalogue, Model, allowed
+from claude_code_api.gateway.request import Request
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
+from claude_code_api.usage.record import Tally
+from claude_code_api.usage.recorder import Recorder
 
 log = structlog.get_logger(__name__)
 
@@ -30,12 +33,13 @@ MOST_NOTES = 100  # at once; a database that does not answer must not gather the
 class Gateway:
     """One for each server. It knows neither HTTP nor any wire format."""
 
-    def __init__(self, settings: Settings, access: Access, engine: ClaudeCode) -> None:
+    def __init__(self, settings: Settings, access: Access, engine: ClaudeCode, recorder: Recorder) -> None:
         self._settings = settings
         self._aliases = settings.model_aliases
         self._access = access
         self._engine = engine
         self._concurrency = Concurrency()
+        self._recorder = recorder
         self._notes: set[asyncio.Task[None]] = set()
 
     def ready(self) -> bool:
@@ -56,15 +60,24 @@ class Gateway:
         """One of them; NotFound with the code `model_not_found`."""
         return (await self._catalogue(key)).find(model_id, key.models)
 
-    async def answer(self, key: ApiKey, conversation: Conversation, request_id: str) -> AsyncGenerator[Event, None]:
-        """The events of one answer. Raises a RequestFailure; closing the generator ends the call upstream."""
+    async def answer(self, key: ApiKey, conversation: Conversation, request: Request) -> AsyncGenerator[Event, None]:
+        """The events of one answer. Raises a RequestFailure; closing the generator ends the call upstream.
+
+        What it took is written down before `Finished` goes out, or with the failure.
+        """
         limit = key.max_concurrent or self._settings.max_concurrent_per_key
-        with self._concurrency.one(key.id, limit):
-            async with aclosing(self._answer(key, conversation)) as events:
+        with (
+            self._concurrency.one(key.id, limit),
+            self._recorder.recording(
+                key_id=key.id, request_id=request.id, endpoint=request.endpoint, stream=request.stream
+            ) as tally,
+        ):
+            async with aclosing(self._answer(key, conversation, tally)) as events:
                 async for event in events:
+                    tally.read(event)
                     yield event
 
-    async def _answer(self, key: ApiKey, conversation: Conversation) -> AsyncGenerator[Event, None]:
+    async def _answer(self, key: ApiKey, conversation: Conversation, tally: Tally) -> AsyncGenerator[Event, None]:
         model = await self._resolve(key, conversation.model)
         if not allowed(key.models, conversation.model, model):
             raise PermissionDenied(
@@ -72,6 +85,7 @@ class Gateway:
             )
         conversation = structs.replace(await remote_images.fetch(conversation, self._settings), model=model)
         credential = await self._access.credentials.unlock(key.credential_id)
+        tally.ask(model, credential.id, known=model in DEFAULT_NAMES)
         try:
             async with aclosing(self._engine.answer(conversation, credential, tenant=key.id)) as events:
                 async for event in events:

@@ -7,9 +7,10 @@ import sqlite3
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, Table, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -89,6 +90,12 @@ class Database:
         upgrade = await asyncio.to_thread(migrations.load)
         async with self.write() as connection:
             await connection.run_sync(upgrade, migrate)
+
+
+def insert_or(connection: AsyncConnection, table: Table) -> sqlite.Insert:
+    """An insert that may say what happens to rows that are there already: `on_conflict_do_…`, the same for both."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return cast("sqlite.Insert", insert(table))
 
 
 def _engine(url: Secret, directory: DataDirectory) -> AsyncEngine:

@@ -106,3 +106,61 @@ api_keys = Table(
     Column("revoked_at", UTCDateTime),
     Column("max_concurrent", Integer),  # requests at once; none of its own where it is empty
 )
+
+# --- usage ----------------------------------------------------------------------------------------------
+
+usage_records = Table(
+    "usage_records",
+    metadata,
+    Column("request_id", String(40), primary_key=True),
+    # No foreign keys: what was used stays true, whatever becomes of the key and the credential.
+    Column("key_id", String(32), nullable=False),
+    Column("credential_id", String(32), nullable=False),
+    Column("endpoint", String(40), nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error", String(64)),
+    Column("started_at", UTCDateTime, nullable=False, index=True),
+    Column("first_token_ms", BigInteger),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cache_read_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("cost", BigInteger),  # billionths of a US dollar; none where the price is unknown
+    Index(None, "key_id", "started_at"),
+)
+
+FIRST_TOKEN_BOUNDS = (10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000, 30_000)
+"""Milliseconds; `first_token_N` counts answers whose first token came within the Nth bound, the last one all others."""
+
+usage_hours = Table(
+    "usage_hours",
+    metadata,
+    Column("hour", UTCDateTime, primary_key=True),
+    Column("key_id", String(32), primary_key=True),
+    Column("credential_id", String(32), primary_key=True),
+    Column("model", String(100), primary_key=True),
+    Column("status", Integer, primary_key=True, autoincrement=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cache_read_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("cost", BigInteger, nullable=False),  # of those with a price
+    Column("unpriced", BigInteger, nullable=False),  # requests without
+    Column("duration_ms", BigInteger, nullable=False),
+    *(Column(f"first_token_{n}", BigInteger, nullable=False) for n in range(len(FIRST_TOKEN_BOUNDS) + 1)),
+    Index(None, "key_id", "hour"),
+)
+
+usage_last_uses = Table(
+    "usage_last_uses",
+    metadata,
+    Column("key_id", String(32), primary_key=True),
+    Column("credential_id", String(32), primary_key=True, index=True),
+    Column("used_at", UTCDateTime, nullable=False),
+)

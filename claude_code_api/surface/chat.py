@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from claude_code_api.conversation import Accepted, Event, Finished, Started, TextDelta, ToolCall
 from claude_code_api.dialects.openai_chat import Answer, ChatRequest, Limits, completion, decode
+from claude_code_api.gateway.request import Request
 from claude_code_api.settings import Settings
 from claude_code_api.surface.body import read_body, require_json
 from claude_code_api.surface.event_stream import EventStream
@@ -34,7 +35,8 @@ class Chat:
         request = decode(await read_body(exchange, self._max_body_bytes), self._limits)
         exchange.notes["model"] = request.conversation.model[:64]
         exchange.notes["stream"] = request.stream
-        events = self._gateway.answer(key, request.conversation, exchange.id)
+        asked = Request(exchange.id, exchange.path, request.stream)
+        events = self._gateway.answer(key, request.conversation, asked)
         # Closing it is what ends the work upstream, whatever ends this request.
         async with aclosing(events):
             if request.stream:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from claude_code_api.conversation import Conversation, Event
 from claude_code_api.gateway.models import Model
+from claude_code_api.gateway.request import Request
 from claude_code_api.secret import Secret
 
 if TYPE_CHECKING:  # the surface needs no database
@@ -24,7 +25,7 @@ class Gateway(Protocol):
         """One of `models`; NotFound with the code `model_not_found`."""
         ...
 
-    def answer(self, key: ApiKey, conversation: Conversation, request_id: str) -> AsyncGenerator[Event, None]:
+    def answer(self, key: ApiKey, conversation: Conversation, request: Request) -> AsyncGenerator[Event, None]:
         """The events of one answer. Closing or cancelling it ends the work upstream."""
         ...
 

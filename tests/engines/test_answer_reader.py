@@ -46,8 +46,19 @@ def read(*messages: dict[str, Any]) -> list[Event]:
 def test_an_answer_is_its_start_its_text_and_its_end_with_usage() -> None:
     begin = start(input_tokens=3, cache_read_input_tokens=2, output_tokens=1)
     events = read(begin, delta("Hi"), stop("end_turn", output_tokens=9), RESULT)
-    usage = Usage(input_tokens=3, cache_read_input_tokens=2, output_tokens=9)
-    assert events == [Started("claude-x"), TextDelta("Hi"), Finished(stop_reason="end_turn", usage=usage)]
+    known, usage = (Usage(input_tokens=3, cache_read_input_tokens=2, output_tokens=output) for output in (1, 9))
+    assert events == [Started("claude-x", known), TextDelta("Hi"), Finished(stop_reason="end_turn", usage=usage)]
+
+
+def test_what_was_written_to_the_cache_for_an_hour_and_what_was_thought_is_told_apart() -> None:
+    counts: Any = {
+        "cache_creation_input_tokens": 30,
+        "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20},
+        "output_tokens_details": {"thinking_tokens": 4},
+    }
+    *_, end = read(start(**counts), stop("end_turn"), RESULT)
+    usage = Usage(cache_creation_input_tokens=30, cache_creation_1h_input_tokens=20, reasoning_tokens=4)
+    assert end == Finished(stop_reason="end_turn", usage=usage)
 
 
 @given(st.lists(st.text()))

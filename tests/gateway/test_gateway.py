@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from making import chat
+from scripted_engine import END, ScriptedEngine
 
 from claude_code_api.access import Access, ApiKey
-from claude_code_api.conversation import Conversation, Event, Finished, RateLimitStatus, Started, Usage
-from claude_code_api.credential import Credential
+from claude_code_api.conversation import Event, RateLimitStatus, Started
 from claude_code_api.errors import (
     CredentialRefused,
     NotFound,
@@ -24,53 +22,13 @@ from claude_code_api.errors import (
 )
 from claude_code_api.gateway import gateway as gateway_module
 from claude_code_api.gateway.gateway import Gateway
+from claude_code_api.gateway.request import Request
 from claude_code_api.secret import Secret
 from claude_code_api.settings import given_only
 from claude_code_api.stand_in import oauth_token
+from claude_code_api.usage.recorder import Recorder
 
-END = Finished(stop_reason="end_turn", usage=Usage())
-LISTED = [{"value": "default"}, {"value": "sonnet"}, {"value": "haiku"}, {"value": "fable"}]
-
-
-class ScriptedEngine:
-    """Gives the events that a test wants, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.ready = True
-        self.events: list[Event | Exception] = [Started("claude-x"), END]
-        self.asked: list[tuple[Conversation, Credential, str]] = []
-        self.meanwhile: Callable[[], Any] | None = None
-
-    async def models(self, credential: Credential, tenant: str) -> list[dict[str, Any]]:
-        return LISTED
-
-    async def answer(
-        self, conversation: Conversation, credential: Credential, tenant: str
-    ) -> AsyncGenerator[Event, None]:
-        self.asked.append((conversation, credential, tenant))
-        if self.meanwhile is not None:
-            await self.meanwhile()
-        for event in self.events:
-            if isinstance(event, Exception):
-                raise event
-            yield event
-
-
-@pytest.fixture
-def engine() -> ScriptedEngine:
-    return ScriptedEngine()
-
-
-@pytest_asyncio.fixture
-async def access(tmp_path: Path) -> AsyncIterator[Access]:
-    async with Access.open(given_only(data_dir=tmp_path / "data"), migrate=True) as access:
-        await access.credentials.add("main", Secret(oauth_token("one")))
-        yield access
-
-
-@pytest.fixture
-def gateway(access: Access, engine: ScriptedEngine) -> Gateway:
-    return Gateway(given_only(model_aliases={"mine": "haiku"}), access, engine)  # type: ignore[arg-type]
+REQUEST = Request("req_1", "/v1/chat/completions", False)
 
 
 async def key_for(access: Access, **limits: Any) -> ApiKey:
@@ -79,7 +37,7 @@ async def key_for(access: Access, **limits: Any) -> ApiKey:
 
 async def answered(gateway: Gateway, key: ApiKey, model: str = "sonnet") -> list[Event]:
     try:
-        return [event async for event in gateway.answer(key, chat("Hello", model=model), "req_1")]
+        return [event async for event in gateway.answer(key, chat("Hello", model=model), REQUEST)]
     finally:
         await gateway.close()
 
@@ -124,7 +82,7 @@ class TestAtOnce:
     @staticmethod
     async def first(gateway: Gateway, key: ApiKey) -> AsyncGenerator[Event, None]:
         """An answer that has begun."""
-        events = gateway.answer(key, chat("Hello"), "req_1")
+        events = gateway.answer(key, chat("Hello"), REQUEST)
         await anext(events)
         return events
 
@@ -142,9 +100,16 @@ class TestAtOnce:
 
     @pytest.mark.parametrize(("own", "default", "most"), [(None, 1, 1), (2, 1, 2), (1, None, 1), (None, None, 3)])
     async def test_a_keys_own_limit_counts_before_the_setting(
-        self, access: Access, engine: ScriptedEngine, own: int | None, default: int | None, most: int
+        self,
+        access: Access,
+        engine: ScriptedEngine,
+        recorder: Recorder,
+        own: int | None,
+        default: int | None,
+        most: int,
     ) -> None:
-        gateway = Gateway(given_only(max_concurrent_per_key=default), access, engine)  # type: ignore[arg-type]
+        settings = given_only(max_concurrent_per_key=default)
+        gateway = Gateway(settings, access, engine, recorder)  # type: ignore[arg-type]
         key = await key_for(access, max_concurrent=own)
         running = []
         with suppress(RateLimited):

@@ -19,6 +19,7 @@ import uvloop
 from claude_code_api.conversation import Accepted, Conversation, Event, Finished, Started, TextDelta, Usage
 from claude_code_api.errors import NotFound, Unauthenticated
 from claude_code_api.gateway.models import Model
+from claude_code_api.gateway.request import Request
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.surface import Server, build
@@ -85,7 +86,7 @@ class ScriptedGateway:
             raise NotFound("No such model.", code="model_not_found")
         return Model(model_id, 0, "anthropic")
 
-    async def answer(self, key: Any, conversation: Conversation, request_id: str) -> AsyncGenerator[Event, None]:
+    async def answer(self, key: Any, conversation: Conversation, request: Request) -> AsyncGenerator[Event, None]:
         self.conversations.append(conversation)
         self.closed.clear()
         try:

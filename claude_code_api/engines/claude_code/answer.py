@@ -72,7 +72,7 @@ class AnswerReader:
             case "message_start":
                 self._started = True
                 self._usage = _usage(event["message"].get("usage"), self._usage)
-                return [Started(event["message"]["model"])]
+                return [Started(event["message"]["model"], self._usage)]
             case "content_block_start" if event["content_block"]["type"] == "tool_use":
                 block = event["content_block"]
                 self._calls += 1
@@ -122,7 +122,13 @@ class AnswerReader:
 
 def _usage(counts: dict[str, Any] | None, known: Usage) -> Usage:
     """`known` with the counts that an event brings; Anthropic's later ones are totals, and some are left out."""
-    given = {name: count for name in Usage.__struct_fields__ if isinstance(count := (counts or {}).get(name), int)}
+    counts = counts or {}
+    told = {
+        **counts,
+        "cache_creation_1h_input_tokens": (counts.get("cache_creation") or {}).get("ephemeral_1h_input_tokens"),
+        "reasoning_tokens": (counts.get("output_tokens_details") or {}).get("thinking_tokens"),
+    }
+    given = {name: count for name in Usage.__struct_fields__ if isinstance(count := told.get(name), int)}
     return msgspec.structs.replace(known, **given)
 
 

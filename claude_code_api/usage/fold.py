@@ -1,0 +1,95 @@
+"""From the journal into the tables, in groups. A request counts once, however often its line is read."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import structlog
+from msgspec import structs
+from sqlalchemy import case
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from claude_code_api.storage.database import Database, insert_or
+from claude_code_api.storage.tables import FIRST_TOKEN_BOUNDS, usage_hours, usage_last_uses, usage_records
+from claude_code_api.usage.journal import Segment
+from claude_code_api.usage.record import Record
+
+log = structlog.get_logger(__name__)
+
+GROUP = 500
+"""Records in one transaction: some milliseconds, which is how long another writer waits."""
+SUMS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "duration_ms")
+
+_HOUR_KEY = [column.name for column in usage_hours.primary_key]
+_HOUR_SUMS = [column.name for column in usage_hours.c if not column.primary_key]
+
+
+async def fold(database: Database, segment: Segment) -> None:
+    """All records of a segment, which is deleted when the last of them is committed."""
+    batches = segment.batches(GROUP)
+    damaged = 0
+    while batch := await asyncio.to_thread(next, batches, None):
+        records, corrupt = batch
+        damaged += corrupt
+        if records:
+            async with database.write() as connection:
+                await add(connection, records)
+    if damaged:
+        log.warning("lines of the usage journal are damaged and were left out", lines=damaged, file=segment.path.name)
+    await asyncio.to_thread(segment.remove)
+
+
+async def add(connection: AsyncConnection, records: Iterable[Record]) -> int:
+    """Adds what is not there yet, to the records and to the sums alike; how many those were."""
+    given = {record.request_id: record for record in records}
+    into_records = insert_or(connection, usage_records).on_conflict_do_nothing().returning(usage_records.c.request_id)
+    added = await connection.scalars(into_records, [structs.asdict(record) for record in given.values()])
+    new = [given[request_id] for request_id in added]
+    if new:
+        await add_to_hours(connection, new)
+        await _note_uses(connection, new)
+    return len(new)
+
+
+async def add_to_hours(connection: AsyncConnection, records: Iterable[Record]) -> None:
+    sums: dict[tuple[Any, ...], dict[str, int]] = {}
+    for record in records:
+        key = (hour_of(record.started_at), record.key_id, record.credential_id, record.model, record.status)
+        row = sums.setdefault(key, dict.fromkeys(_HOUR_SUMS, 0))
+        row["requests"] += 1
+        row["cost"] += record.cost or 0
+        row["unpriced"] += record.cost is None
+        for name in SUMS:
+            row[name] += getattr(record, name)
+        if record.first_token_ms is not None:
+            row[f"first_token_{bisect_left(FIRST_TOKEN_BOUNDS, record.first_token_ms)}"] += 1
+    into_hours = insert_or(connection, usage_hours)
+    added = {name: usage_hours.c[name] + into_hours.excluded[name] for name in _HOUR_SUMS}
+    await connection.execute(
+        into_hours.on_conflict_do_update(index_elements=_HOUR_KEY, set_=added),
+        [dict(zip(_HOUR_KEY, key, strict=True)) | row for key, row in sums.items()],
+    )
+
+
+async def _note_uses(connection: AsyncConnection, records: list[Record]) -> None:
+    """When each key last used each credential (policy K4, T6): no write of its own, it goes with the records."""
+    last: dict[tuple[str, str], datetime] = {}
+    for record in records:
+        pair = (record.key_id, record.credential_id)
+        last[pair] = max(record.started_at, last.get(pair, record.started_at))
+    into_uses = insert_or(connection, usage_last_uses)
+    known, given = usage_last_uses.c.used_at, into_uses.excluded.used_at
+    await connection.execute(
+        into_uses.on_conflict_do_update(
+            index_elements=["key_id", "credential_id"], set_={"used_at": case((given > known, given), else_=known)}
+        ),
+        [{"key_id": key, "credential_id": credential, "used_at": at} for (key, credential), at in last.items()],
+    )
+
+
+def hour_of(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
