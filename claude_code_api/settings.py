@@ -3,17 +3,15 @@
 Flags beat environment variables, which beat `claude-code-api.toml` in the working directory, which beats the
 defaults. An environment variable is the name in capitals with the prefix `CCAPI_`; some have an unprefixed
 name too. Every secret may be given as `…_FILE`, the path of a file that holds it. `docs/configuration.md` is
-made from this table (`scripts/configuration.py`), and this is the only module that reads the environment.
+made from this table (`scripts/configuration.py`).
 """
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import shlex
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -27,6 +25,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from claude_code_api import environment
 from claude_code_api.errors import WrongSetting
 from claude_code_api.secret import Secret
 
@@ -384,8 +383,9 @@ def allowed(field: FieldInfo) -> str:
 
 class _Environment(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        given = environment.variables()
         for variable in environment_names(field_name, field):
-            value = os.environ.get(variable)
+            value = given.get(variable)
             if not value:
                 continue
             if variable.endswith("_FILE") and is_secret(field):
@@ -407,7 +407,7 @@ def load(**flags: Any) -> Settings:
     given = {name: value for name, value in flags.items() if value is not None}
     unknown = sorted(
         variable
-        for variable in os.environ
+        for variable in environment.variables()
         if variable.startswith(PREFIX)
         and variable not in {n for name, f in Settings.model_fields.items() for n in environment_names(name, f)}
     )
@@ -448,22 +448,6 @@ def _explain(error: ValidationError) -> str:
         return f"{name} is no setting; docs/configuration.md lists them all."
     shown = "" if is_secret(field) else f" is {str(fault['input'])!r}"
     return f"The setting {name}{shown}: it must be {allowed(field)}."
-
-
-def inherited_environment() -> Mapping[str, str]:
-    """What a child process of ours may know of our environment: where programs are, and the language."""
-    return {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
-
-
-def given_secrets() -> list[str]:
-    """The variables of our environment that hold a secret."""
-    return sorted(variable for variable in secret_variables() if os.environ.get(variable))
-
-
-def environment_without_secrets() -> dict[str, str]:
-    """Our environment, for a command that the operator chose: without what we alone should have."""
-    hidden = secret_variables()
-    return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def temporary_directory() -> Path:

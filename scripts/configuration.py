@@ -35,8 +35,8 @@ Nothing needs to be set: the defaults serve one machine. A setting can come from
 3. the file `claude-code-api.toml` in the working directory (`port = 9000`);
 4. the default.
 
-Every secret can be given as `…_FILE` instead, the path of a file that holds it. That keeps it out of the environment,
-which other programs of the same user can read:
+Every secret can be given as `…_FILE` instead, the path of a file that holds it. `serve` takes secrets out of its own
+environment, but whatever has set them there keeps them; a file leaves no such copies:
 
 ```sh
 CLAUDE_CODE_OAUTH_TOKEN_FILE=/run/secrets/token claude-code-api serve

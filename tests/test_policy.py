@@ -28,7 +28,6 @@ WAITING = {
     "K3": "the policy's core: rotation with a grace period, streams that end with their key",
     "K4": "the policy's core: last use, from usage",
     "K5": "the policy's core: usage by key, model and day",
-    "T3": "the policy's core: secrets leave the gateway's own environment",
     "T6": "the policy's core: last use, from usage",
     "N5": "more than one process: shared limits",
     "D1": "containers and deployment",

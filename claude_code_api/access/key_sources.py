@@ -14,10 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from claude_code_api import environment
 from claude_code_api.access.master_key import KEY_BYTES, LONGEST_KEYRING, Keyring, MasterKey, new_key, read_keyring
 from claude_code_api.errors import VaultFailure, WrongSetting
 from claude_code_api.secret import Secret
-from claude_code_api.settings import Settings, environment_without_secrets
+from claude_code_api.settings import Settings, secret_variables
 
 COMMAND_TIMEOUT = 30.0
 """Seconds that the command may take."""
@@ -174,7 +175,7 @@ class KeyCommand(_Foreign):
         """Exit status and output. Status None: it took too long, and was ended with all that it had started."""
         try:
             process = subprocess.Popen(
-                self._words, env=environment_without_secrets(), start_new_session=True,
+                self._words, env=environment.without(secret_variables()), start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )  # fmt: skip
         except OSError as error:

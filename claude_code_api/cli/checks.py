@@ -21,6 +21,7 @@ import claude_agent_sdk
 import msgspec
 from claude_agent_sdk._cli_version import __cli_version__ as program_version
 
+from claude_code_api import environment
 from claude_code_api.access import Access, CredentialRecord
 from claude_code_api.access.key_sources import key_source
 from claude_code_api.cli import credentials
@@ -29,7 +30,7 @@ from claude_code_api.engines.claude_code.program import bundled_program
 from claude_code_api.errors import Failure
 from claude_code_api.operations.redaction import redact
 from claude_code_api.secret import Secret
-from claude_code_api.settings import Settings, given_secrets, inherited_environment
+from claude_code_api.settings import Settings, secret_variables
 from claude_code_api.storage.migrations import HEAD
 from claude_code_api.surface.tls import load_certificate
 
@@ -58,7 +59,7 @@ def examine(settings: Settings) -> list[Finding]:
         sandboxed,
         data_directory,
         master_key,
-        environment,
+        secrets_in_the_environment,
         stored,
         certificate,
         ports,
@@ -96,9 +97,9 @@ def program(settings: Settings) -> Iterator[Finding]:
     )
     try:
         with tempfile.TemporaryDirectory() as home:
-            environment = {**inherited_environment(), "HOME": home, "CLAUDE_CONFIG_DIR": home}
+            own = {**environment.inherited(), "HOME": home, "CLAUDE_CONFIG_DIR": home}
             ran = subprocess.run(
-                [path, "--version"], env=environment, cwd=home, capture_output=True, timeout=PROGRAM_TIMEOUT, check=True
+                [path, "--version"], env=own, cwd=home, capture_output=True, timeout=PROGRAM_TIMEOUT, check=True
             )
     except FileNotFoundError:
         yield Finding("program", "fail", f"There is no Claude Code program at {path}.", mend)
@@ -171,8 +172,9 @@ def master_key(settings: Settings) -> Iterator[Finding]:
         yield Finding("master key", "ok", f"{path}; keep a copy apart, stored tokens are lost without it")
 
 
-def environment(_: Settings) -> Iterator[Finding]:
-    for variable in given_secrets():
+def secrets_in_the_environment(_: Settings) -> Iterator[Finding]:
+    given = environment.variables()
+    for variable in sorted(name for name in secret_variables() if given.get(name)):
         yield Finding(
             "environment", "warn",
             f"{variable} is set here. `serve` takes it out of its own environment; whatever has set it keeps it.",

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from claude_code_api.settings import Settings, load
+from claude_code_api.environment import start_again_without
+from claude_code_api.operations.own_process import keep_to_itself
+from claude_code_api.settings import Settings, load, secret_variables
 
 if TYPE_CHECKING:
     from claude_code_api.application import Running
@@ -32,6 +34,8 @@ def serve(
 
     Example: claude-code-api serve --port 8000 --data-dir ./data
     """
+    start_again_without(secret_variables())
+    keep_to_itself()
     settings = load(data_dir=data_dir, host=host, port=port, https_port=https_port, cert=cert, key=key)
     from claude_code_api.operations import logs
 

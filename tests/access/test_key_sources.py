@@ -164,6 +164,7 @@ def test_a_command_is_run_without_a_shell_and_without_input(tmp_path: Path) -> N
     assert key_source(given_only(master_key_command="kms 'a b' $HOME;id"))._words == ("kms", "a b", "$HOME;id")  # type: ignore[attr-defined]
 
 
+@pytest.mark.policy("T3")
 def test_a_command_has_the_operators_environment_and_none_of_our_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

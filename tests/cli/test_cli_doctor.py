@@ -222,12 +222,13 @@ def test_a_rotation_that_was_not_finished_is_pointed_out(run: Any, data_dir: Pat
     assert found(run("doctor", "--json"), "rotation") == []
 
 
+@pytest.mark.policy("T3")
 def test_secrets_in_the_environment_are_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert findings(checks.environment) == []
+    assert findings(checks.secrets_in_the_environment) == []
     monkeypatch.setenv("CLAUDE_CODE_OAUTH_TOKEN", oauth_token("main"))
     monkeypatch.setenv("CCAPI_MASTER_KEY", "canary")
     monkeypatch.setenv("ANTHROPIC_API_KEY_FILE", __file__)
-    told = findings(checks.environment)
+    told = findings(checks.secrets_in_the_environment)
     assert [finding.message.split()[0] for finding in told] == ["CCAPI_MASTER_KEY", "CLAUDE_CODE_OAUTH_TOKEN"]
     assert {finding.status for finding in told} == {"warn"}
     assert all("_FILE" in str(finding.remedy) for finding in told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -38,6 +39,8 @@ class BusyRun:
         self.commands: list[bytes] = []
         self.known = {name: canary() for name in ("a key's name", "a request's id", "an environment")}
         gateway.environment["KNOWN"] = self.known["an environment"]
+        token = f"sk-ant-oat01-{self.mark('token in the environment')}_{canary()}"
+        gateway.environment["CLAUDE_CODE_OAUTH_TOKEN"] = token
 
     def mark(self, name: str) -> str:
         self.marks[name] = canary()
@@ -238,6 +241,7 @@ def busy_run(_stand_in_server: StandIn, tmp: Path, png: str) -> tuple[BusyRun, S
     return run, search, known, watch
 
 
+@pytest.mark.policy("T3")
 def test_no_canary_is_anywhere(busy_run: tuple[BusyRun, Search, Search, Watch]) -> None:
     run, search, _, _ = busy_run
     assert len(run.marks) > 100
@@ -250,7 +254,7 @@ def test_the_search_finds_what_is_there(busy_run: tuple[BusyRun, Search, Search,
     data = run.gateway.settings.data_dir
     assert ("a request's id", str(run.gateway.errors)) in known.found
     assert {where for name, where in known.found if name == "a key's name"} >= {str(data / "gateway.db")}
-    assert ("an environment", "environ") in known.found
+    assert ("an environment", "environ") in known.found or os.geteuid() != 0  # kept from all but root
     assert ("a command line", "cmdline") in known.found
     assert len(watch.children) > 10  # a process for each answer
 

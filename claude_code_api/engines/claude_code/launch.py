@@ -12,10 +12,12 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+NO_CORE = 1 if sys.platform == "linux" else 0  # as in operations/own_process.py, which tells why
 
 
 def main(parent: int, user: str, sandbox: str, program: str, *arguments: str) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
+        resource.setrlimit(resource.RLIMIT_CORE, (NO_CORE, NO_CORE))
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # uvloop leaves its ends of the pipes open
     if user:
         number, group = map(int, user.split(":"))

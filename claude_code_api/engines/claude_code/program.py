@@ -19,10 +19,11 @@ import claude_agent_sdk
 import msgspec
 from yarl import URL
 
+from claude_code_api import environment
 from claude_code_api.engines.claude_code import client_tools, sandbox
 from claude_code_api.engines.claude_code.sandbox import Sandbox
 from claude_code_api.errors import OperatorFailure
-from claude_code_api.settings import Settings, inherited_environment, temporary_directory
+from claude_code_api.settings import Settings, temporary_directory
 
 ARGUMENTS = (
     "--input-format", "stream-json",
@@ -117,7 +118,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
             homes=data / "claude",
             workplace=temporary_directory() / f"w-{name}",
             scratch=temporary_directory() / f"t-{name}",
-            environment={**inherited_environment(), **QUIET, **{k: v for k, v in given.items() if v}},
+            environment={**environment.inherited(), **QUIET, **{k: v for k, v in given.items() if v}},
             user=_user(settings.claude_code_user),
             ports=_ports(settings, path),
         )
