@@ -77,7 +77,7 @@ async def opens(settings: Settings, key: Secret, token: Secret) -> None:
 
 
 async def pepper(access: Access) -> bytes:
-    async with access._database.write() as connection:
+    async with access.database.write() as connection:
         return await own_secret(connection, access._vault, PEPPER.record)
 
 
