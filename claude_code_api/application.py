@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from claude_code_api import __version__
 from claude_code_api.access import Access
+from claude_code_api.access.names import GATEWAY
 from claude_code_api.credential import CredentialKind, kind_of
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.errors import InvalidRequest, NotFound, WrongSetting
@@ -44,6 +46,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             Access.open(settings, migrate=True) as access,
             Recorder.open(settings, access.database) as recorder,
         ):
+            await access.audit.note(GATEWAY, "gateway.started", version=__version__)
             await store_given_credentials(access, settings)
             engine = await asyncio.to_thread(ClaudeCode, settings)
             gateway = Gateway(settings, access, engine, recorder)
@@ -60,6 +63,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 finally:
                     await engine.stop()
                     await gateway.close()
+                    await access.audit.note(GATEWAY, "gateway.stopped")
 
 
 async def store_given_credentials(access: Access, settings: Settings) -> None:
@@ -80,7 +84,7 @@ async def store_given_credentials(access: Access, settings: Settings) -> None:
         try:
             stored = await access.credentials.unlock(name)
         except NotFound:
-            await access.credentials.add(name, token)
+            await access.credentials.add(name, token, by=GATEWAY)
         else:
             if stored.token != token:
-                await access.credentials.replace(name, token)
+                await access.credentials.replace(name, token, by=GATEWAY)

@@ -165,6 +165,13 @@ class Settings(BaseSettings):
         None, "Command that prints the master key, for a key service; run without a shell.", group="storage"
     )
 
+    audit_anchor_file: Path | None = setting(
+        None,
+        "File that holds the audit log's newest entry; by default `audit.anchor` in the data directory. Elsewhere it "
+        "also tells when the whole directory is put back to an earlier state.",
+        group="storage",
+    )
+
     # what it writes down of requests
     usage_failure: Literal["continue", "refuse"] = setting(
         "continue",
@@ -323,6 +330,10 @@ class Settings(BaseSettings):
 
         url = URL.create("sqlite+aiosqlite", database=str(self.data_dir.absolute() / "gateway.db"))
         return Secret(url.render_as_string())
+
+    @property
+    def audit_anchor_path(self) -> Path:
+        return self.audit_anchor_file or self.data_dir / "audit.anchor"
 
     @property
     def master_key_path(self) -> Path:

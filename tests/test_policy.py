@@ -35,7 +35,6 @@ WAITING = {
     "D4": "the policy's core: backup and restore",
     "D5": "containers and deployment",
     "D6": "containers and deployment: `doctor --production`",
-    "L1": "the policy's core: the audit log",
     "L4": "metrics and alerts",
     "L6": "the policy's core: retention, export and erasure",
 }

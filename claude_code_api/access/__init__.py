@@ -9,9 +9,13 @@ from contextlib import asynccontextmanager
 from claude_code_api.access.api_keys import ApiKey, ApiKeys
 from claude_code_api.access.credentials import CredentialRecord, Credentials
 from claude_code_api.access.key_sources import key_source
+from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.own_secrets import open_vault
 from claude_code_api.access.rotation import Rotation, rotate, unfinished
 from claude_code_api.access.stored_vault import StoredVault
+from claude_code_api.audit import AuditLog
+from claude_code_api.audit.anchor import Anchor
+from claude_code_api.audit.chain import Chain
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.database import Database
@@ -22,10 +26,13 @@ __all__ = ["Access", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Ro
 class Access:
     """Keys and credentials of one data directory; one for each process or command, and any number at once."""
 
-    def __init__(self, directory: DataDirectory, database: Database, vault: StoredVault, pepper: bytes) -> None:
+    def __init__(
+        self, directory: DataDirectory, database: Database, vault: StoredVault, pepper: bytes, audit: AuditLog
+    ) -> None:
         self.database = database
-        self.keys = ApiKeys(database, pepper)
-        self.credentials = Credentials(database, vault)
+        self.keys = ApiKeys(database, pepper, audit)
+        self.credentials = Credentials(database, vault, audit)
+        self.audit = audit
         self._directory = directory
         self._vault = vault
 
@@ -39,16 +46,20 @@ class Access:
         """
         directory = await asyncio.to_thread(DataDirectory, settings.data_dir)
         async with Database.open(settings.database, directory, migrate=migrate) as database:
-            vault, pepper = await open_vault(database, key_source(settings))
-            yield cls(directory, database, vault, pepper)
+            vault, pepper, audit_key = await open_vault(database, key_source(settings))
+            chain = Chain(audit_key)
+            audit = AuditLog(database, chain, Anchor(settings.audit_anchor_path, chain))
+            yield cls(directory, database, vault, pepper, audit)
 
-    async def rotate_master_key(self) -> Rotation:
+    async def rotate_master_key(self, by: str = COMMAND_LINE) -> Rotation:
         """Everything sealed comes under a new master key, while others use it; VaultFailure says why it cannot.
 
         What a run that was killed has begun, the next one finishes.
         """
         with self._directory.rotation_lock():
-            return await rotate(self.database, self._vault)
+            rotation = await rotate(self.database, self._vault)
+            await self.audit.note(by, "vault.rotated", rotation.key, records=rotation.records)
+            return rotation
 
     async def unfinished_rotation(self) -> int:
         """Records that a rotation has still to bring under the newest master key."""

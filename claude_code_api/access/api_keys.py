@@ -16,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from claude_code_api.access import key_text, names
 from claude_code_api.access.credentials import find_credential
 from claude_code_api.access.memory import Memory
+from claude_code_api.access.names import COMMAND_LINE
+from claude_code_api.audit import AuditLog
 from claude_code_api.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Rates
@@ -64,8 +66,9 @@ class ApiKeys:
     about hashes only, which nobody can choose without the pepper, so nothing else here compares in constant time.
     """
 
-    def __init__(self, database: Database, pepper: bytes) -> None:
+    def __init__(self, database: Database, pepper: bytes, audit: AuditLog) -> None:
         self._database = database
+        self._audit = audit
         self._mac = hmac.new(pepper, digestmod="sha256")  # holds the pepper where no repr or pickle finds it
         self._known: Memory[bytes, ApiKey] = Memory(database.generation, REMEMBERED)
         self._forms: Memory[str, bool] = Memory(database.generation, 1)
@@ -90,28 +93,31 @@ class ApiKeys:
         rate_limit: str | None = None,
         max_concurrent: int | None = None,
         expires_at: datetime | None = None,
-        created_by: str = "command line",
+        by: str = COMMAND_LINE,
     ) -> tuple[ApiKey, Secret]:
         """A new key on a credential (its name or id), and its text, which cannot be had again.
 
         Names need not be unique, as with OpenAI. NotFound for an unknown credential, InvalidRequest for a wrong limit.
         """
         text = key_text.generate()
+        identifier = names.new_id("key")
         row = {
-            "id": names.new_id("key"),
+            "id": identifier,
             "name": names.checked(name),
             "hint": text.hint,
             "models": [names.checked(model, "models") for model in models],
             "rate_limit": _checked_rates(rate_limit),
             "max_concurrent": _checked_concurrent(max_concurrent),
             "created_at": datetime.now(UTC),
-            "created_by": names.checked(created_by, "created_by"),
+            "created_by": names.checked(by, "created_by"),
             "expires_at": _checked_expiry(expires_at),
             "revoked_at": None,
         }
-        async with self._database.write(announced=True) as connection:
-            row["credential_id"] = (await find_credential(connection, credential))["id"]
-            await connection.execute(api_keys.insert().values(**row, hash=self._hash(text), checksummed=True))
+        async with self._audit.change(by, announced=True) as change:
+            row["credential_id"] = (await find_credential(change.connection, credential))["id"]
+            inserted = api_keys.insert().values(**row, hash=self._hash(text), checksummed=True)
+            await change.connection.execute(inserted)
+            await change.note("key.created", identifier, name=row["name"], credential=row["credential_id"])
         return _api_key(row), text
 
     async def get(self, id_or_name: str) -> ApiKey:
@@ -119,14 +125,15 @@ class ApiKeys:
         async with self._database.read() as connection:
             return await _find(connection, id_or_name)
 
-    async def revoke(self, id_or_name: str) -> ApiKey:
+    async def revoke(self, id_or_name: str, *, by: str = COMMAND_LINE) -> ApiKey:
         """Refused everywhere on this machine when this returns. Revoking again keeps the first time."""
-        async with self._database.write(announced=True) as connection:
-            key = await _find(connection, id_or_name)
+        async with self._audit.change(by, announced=True) as change:
+            key = await _find(change.connection, id_or_name)
             if key.revoked_at is None:
                 key = msgspec.structs.replace(key, revoked_at=datetime.now(UTC))
-                change = api_keys.update().where(api_keys.c.id == key.id)
-                await connection.execute(change.values(revoked_at=key.revoked_at))
+                this = api_keys.update().where(api_keys.c.id == key.id)
+                await change.connection.execute(this.values(revoked_at=key.revoked_at))
+                await change.note("key.revoked", key.id, name=key.name)
         return key
 
     async def list(self) -> builtins.list[ApiKey]:

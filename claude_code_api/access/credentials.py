@@ -14,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claude_code_api.access import names
 from claude_code_api.access.memory import Memory
+from claude_code_api.access.names import COMMAND_LINE, GATEWAY
 from claude_code_api.access.stored_vault import StoredVault
 from claude_code_api.access.vault import Place
+from claude_code_api.audit import AuditLog
 from claude_code_api.conversation import RateLimitStatus
 from claude_code_api.credential import Credential, CredentialKind, kind_of
 from claude_code_api.errors import Conflict, NotFound
@@ -50,22 +52,24 @@ class CredentialRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Credentials:
     """Tokens are unlocked when used and remembered only until any process changes a key or a credential."""
 
-    def __init__(self, database: Database, vault: StoredVault) -> None:
+    def __init__(self, database: Database, vault: StoredVault, audit: AuditLog) -> None:
         self._database = database
+        self._audit = audit
         self._vault = vault
         self._unlocked: Memory[str, Credential] = Memory(database.generation, REMEMBERED)
         self._working: Memory[str, bool] = Memory(database.generation, REMEMBERED)
         self._limits: Memory[str, tuple[RateLimitStatus, float]] = Memory(database.generation, REMEMBERED)
 
-    async def add(self, name: str, token: Secret) -> CredentialRecord:
+    async def add(self, name: str, token: Secret, *, by: str = COMMAND_LINE) -> CredentialRecord:
         """Conflict where the name is taken, InvalidRequest for a token of no known form."""
         identifier = names.new_id("cred")
         row = {"id": identifier, "name": names.checked(name), "kind": kind_of(token), "created_at": datetime.now(UTC)}
         try:
-            async with self._database.write(announced=True) as connection:
-                row |= await self._sealed(connection, identifier, token)
-                await connection.execute(credentials.insert().values(row))
-                return _record(await find_credential(connection, identifier))
+            async with self._audit.change(by, announced=True) as change:
+                row |= await self._sealed(change.connection, identifier, token)
+                await change.connection.execute(credentials.insert().values(row))
+                await change.note("credential.added", identifier, name=row["name"], kind=row["kind"])
+                return _record(await find_credential(change.connection, identifier))
         except IntegrityError:
             raise Conflict(
                 f"There is a credential {row['name']!r} already; replace or remove it.", param="name"
@@ -87,21 +91,25 @@ class Credentials:
             self._unlocked.put(id_or_name, known, read_at)
         return known
 
-    async def replace(self, id_or_name: str, token: Secret) -> CredentialRecord:
+    async def replace(self, id_or_name: str, token: Secret, *, by: str = COMMAND_LINE) -> CredentialRecord:
         """Another token under the same id and name, used at once; what Anthropic said of the old one is forgotten."""
         kind = kind_of(token)
-        async with self._database.write(announced=True) as connection:
-            identifier = (await find_credential(connection, id_or_name))["id"]
+        async with self._audit.change(by, announced=True) as change:
+            connection = change.connection
+            row = await find_credential(connection, id_or_name)
+            identifier = row["id"]
             forgotten = dict.fromkeys(["refused_at", "limit_status", "limit_type", "limit_resets_at", "limit_seen_at"])
             given = {"kind": kind, **await self._sealed(connection, identifier, token)}
-            change = credentials.update().where(credentials.c.id == identifier)
-            await connection.execute(change.values(**given, **forgotten, replaced_at=datetime.now(UTC)))
+            this = credentials.update().where(credentials.c.id == identifier)
+            await connection.execute(this.values(**given, **forgotten, replaced_at=datetime.now(UTC)))
+            await change.note("credential.replaced", identifier, name=row["name"], kind=kind)
             return _record(await find_credential(connection, identifier))
 
-    async def remove(self, id_or_name: str, *, force: bool = False) -> CredentialRecord:
+    async def remove(self, id_or_name: str, *, force: bool = False, by: str = COMMAND_LINE) -> CredentialRecord:
         """Erases the token. Conflict while live keys stand on it, unless `force` revokes them with it."""
         now = datetime.now(UTC)
-        async with self._database.write(announced=True) as connection:
+        async with self._audit.change(by, announced=True) as change:
+            connection = change.connection
             row = await find_credential(connection, id_or_name)
             unexpired = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
             standing = (api_keys.c.credential_id == row["id"]) & api_keys.c.revoked_at.is_(None)
@@ -114,6 +122,7 @@ class Credentials:
             await connection.execute(api_keys.update().where(standing).values(revoked_at=now))
             gone = credentials.update().where(credentials.c.id == row["id"])
             await connection.execute(gone.values(removed_at=now, token=None))
+            await change.note("credential.removed", row["id"], name=row["name"], keys_revoked=live)
         return _record(row)
 
     async def note_limit(self, identifier: str, status: RateLimitStatus) -> None:
@@ -157,9 +166,10 @@ class Credentials:
         async with self._database.read() as connection:
             refused_at = await connection.scalar(select(credentials.c.refused_at).where(this))
         if (refused_at is None) is not working:
-            async with self._database.write(announced=True) as connection:
+            async with self._audit.change(GATEWAY, announced=True) as change:
                 turned = None if working else datetime.now(UTC)
-                await connection.execute(credentials.update().where(this).values(refused_at=turned))
+                await change.connection.execute(credentials.update().where(this).values(refused_at=turned))
+                await change.note("credential.working" if working else "credential.refused", identifier)
             return
         self._working.put(identifier, working, read_at)
 

@@ -1,4 +1,4 @@
-"""Names that people give to keys and credentials, and the ids that we give."""
+"""Names that people give to keys and credentials, the ids that we give, and who is not a person."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import unicodedata
 from claude_code_api.errors import InvalidRequest
 
 LONGEST = 100
+
+COMMAND_LINE = "command line"
+GATEWAY = "gateway"
+"""Who makes a change, in the audit log, where it is no administrator."""
 
 _SECRET = re.compile(r"(?<![0-9A-Za-z])sk-\S{30}")
 

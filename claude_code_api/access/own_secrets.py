@@ -1,6 +1,6 @@
 """The gateway's own secrets: made at random when first needed, then vault records that never change.
 
-The pepper of the API keys is one; the key of the audit log's chain will be another. A rotation of the master key
+They are the pepper of the API keys and the key of the audit log's chain. A rotation of the master key
 wraps them anew; changing the pepper itself would void every API key.
 """
 
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from claude_code_api.access.key_sources import KeySource
 from claude_code_api.access.stored_vault import PEPPER, StoredVault, current_key, sealed_columns
 from claude_code_api.access.vault import Place, master_key_id
+from claude_code_api.audit import log as audit
 from claude_code_api.errors import VaultFailure
 from claude_code_api.storage.database import Database
 from claude_code_api.storage.tables import vault_records
@@ -23,8 +24,8 @@ from claude_code_api.storage.tables import vault_records
 SECRET_BYTES = 32
 
 
-async def open_vault(database: Database, source: KeySource) -> tuple[StoredVault, bytes]:
-    """The vault, and the pepper, which proves that the master key is the right one.
+async def open_vault(database: Database, source: KeySource) -> tuple[StoredVault, bytes, bytes]:
+    """The vault, the pepper, which proves that the master key is the right one, and the audit log's key.
 
     Where nothing is sealed yet, what is missing is made. Where something is, a missing or wrong master key is a
     VaultFailure that names its source and the key that is needed, and nothing is changed. All in one writing
@@ -46,7 +47,8 @@ async def open_vault(database: Database, source: KeySource) -> tuple[StoredVault
                 f"but the database needs the key {needed.hex()}. Nothing was changed."
             )
         vault = StoredVault(source, keyring)
-        return vault, await own_secret(connection, vault, PEPPER.record)
+        pepper = await own_secret(connection, vault, PEPPER.record)
+        return vault, pepper, await own_secret(connection, vault, audit.KEY)
 
 
 async def own_secret(connection: AsyncConnection, vault: StoredVault, name: str) -> bytes:

@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from claude_code_api import __version__
-from claude_code_api.cli import credentials, keys, vault
+from claude_code_api.cli import audit, credentials, keys, vault
 from claude_code_api.cli.demo import demo
 from claude_code_api.cli.doctor import doctor
 from claude_code_api.cli.serve import serve
@@ -29,6 +29,7 @@ app.command()(serve)
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(keys.app, name="keys")
 app.add_typer(vault.app, name="vault")
+app.add_typer(audit.app, name="audit")
 app.command()(doctor)
 app.command()(demo)
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
     text,
 )
@@ -163,4 +164,18 @@ usage_last_uses = Table(
     Column("key_id", String(32), primary_key=True),
     Column("credential_id", String(32), primary_key=True, index=True),
     Column("used_at", UTCDateTime, nullable=False),
+)
+
+# --- the audit log --------------------------------------------------------------------------------------
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", UTCDateTime, nullable=False, index=True),
+    Column("actor", String(200), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("target", String(200)),
+    Column("details", Text, nullable=False),  # JSON, to the letter: the code binds its bytes
+    Column("code", LargeBinary(32), nullable=False),
 )

@@ -36,7 +36,10 @@ def token() -> Secret:
 COMMAND = """
 import asyncio, pathlib, sys
 from claude_code_api.access import Access
+from claude_code_api.operations import logs
 from claude_code_api.settings import Settings
+
+logs.configure("warning", "json", sys.stderr)
 
 async def command():
     async with Access.open(Settings(data_dir=pathlib.Path(sys.argv[1]))) as access:

@@ -18,6 +18,7 @@ from typing import Any
 
 from claude_code_api.access import Access, rotation
 from claude_code_api.access.key_sources import KeyFile
+from claude_code_api.operations import logs
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings, given_only
 from claude_code_api.stand_in import oauth_token
@@ -136,4 +137,5 @@ def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
+    logs.configure("warning", "json", sys.stderr)
     main(Path(sys.argv[1]))

@@ -66,7 +66,7 @@ async def test_name_maker_time_and_limits_are_kept(access: Access) -> None:
         rate_limit="10/second;1000/hour",
         max_concurrent=3,
         expires_at=end,
-        created_by="admin",
+        by="admin",
     )
     assert key == await access.keys.get(key.id) == await access.keys.get("laptop") == (await access.keys.list())[0]
     assert key == ApiKey(
@@ -99,7 +99,7 @@ async def test_name_maker_time_and_limits_are_kept(access: Access) -> None:
         ({"max_concurrent": 2**31}, "max_concurrent"),
         ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "expires_at"),
         ({"expires_at": datetime(2999, 1, 1, tzinfo=UTC).replace(tzinfo=None)}, "expires_at"),
-        ({"created_by": ""}, "created_by"),
+        ({"by": ""}, "created_by"),
     ],
 )
 async def test_a_wrong_field_is_named_and_nothing_is_made(access: Access, wrong: dict[str, Any], param: str) -> None:

@@ -217,7 +217,7 @@ def test_a_rotation_that_was_not_finished_is_pointed_out(run: Any, data_dir: Pat
     path = data_dir / "master.key"
     path.write_text(f"{b64encode(b'n' * 32).decode()}\n{path.read_text()}")
     (finding,) = found(run("doctor", "--json"), "rotation")
-    assert (finding["status"], "2 records" in finding["message"]) == ("warn", True)
+    assert (finding["status"], "3 records" in finding["message"]) == ("warn", True)
     run("vault", "rotate")
     assert found(run("doctor", "--json"), "rotation") == []
 

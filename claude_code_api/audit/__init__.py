@@ -1,0 +1,6 @@
+"""The audit log: who did what, in a chain that shows every entry which was changed, moved or left out (policy L1)."""
+
+from claude_code_api.audit.chain import Entry, Fault
+from claude_code_api.audit.log import AuditLog, Change
+
+__all__ = ["AuditLog", "Change", "Entry", "Fault"]

@@ -1,0 +1,165 @@
+"""The audit log in the database: entries are part of the change that they tell of, and hold with it or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy import Select, delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from claude_code_api.audit.anchor import Anchor
+from claude_code_api.audit.chain import SHORTENED, Chain, Entry, Examination, Fault, Head
+from claude_code_api.errors import StorageFailure
+from claude_code_api.storage.database import Database
+from claude_code_api.storage.tables import audit_entries, vault_records
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 1000
+"""Entries in memory while the log is looked through."""
+KEY = "audit"
+"""The chain's key among the vault's records."""
+
+
+class Change:
+    """A writing transaction that is told of. `by` is who makes it."""
+
+    def __init__(self, connection: AsyncConnection, chain: Chain, by: str) -> None:
+        self.connection = connection
+        self.by = by
+        self.head: Head | None = None
+        self._chain = chain
+        self._noted: list[Entry] = []
+
+    async def note(self, action: str, target: str | None = None, *, number: int | None = None, **details: Any) -> None:
+        """Appends an entry. `details` are JSON's types and moments, and hold nothing secret; `number` leaves a gap."""
+        if self.head is None:
+            self.head = await _newest(self.connection)
+        entry = Entry(
+            number=number or self.head.number + 1,
+            at=datetime.now(UTC),
+            actor=self.by,
+            action=action,
+            target=target,
+            details=msgspec.json.encode(details, order="sorted").decode(),
+        )
+        entry = self._chain.sealed(entry, self.head.code)
+        await self.connection.execute(audit_entries.insert().values(msgspec.structs.asdict(entry)))
+        self.head = Head(entry.number, entry.code)
+        self._noted.append(entry)
+
+    def tell(self) -> None:
+        """What was noted, to the log too: whoever collects it has a second anchor."""
+        for entry in self._noted:
+            log.info("audit", number=entry.number, actor=entry.actor, action=entry.action, target=entry.target,
+                     code=entry.code.hex()[:16])  # fmt: skip
+
+
+class AuditLog:
+    """One for each process; any number of them may append at once."""
+
+    def __init__(self, database: Database, chain: Chain, anchor: Anchor) -> None:
+        self._database = database
+        self._chain = chain
+        self._anchor = anchor
+
+    @asynccontextmanager
+    async def change(self, by: str, *, announced: bool = False) -> AsyncIterator[Change]:
+        """A writing transaction with its entries; `announced` as in `Database.write`."""
+        async with self._database.write(announced=announced) as connection:
+            change = Change(connection, self._chain, by)
+            yield change
+        if change.head is not None:
+            change.tell()
+            await asyncio.to_thread(self._anchor.advance, change.head)
+
+    async def note(self, by: str, action: str, target: str | None = None, **details: Any) -> None:
+        """An entry that tells of no change in the database."""
+        async with self.change(by) as change:
+            await change.note(action, target, **details)
+
+    async def entries(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        since: datetime | None = None,
+        actor: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[Entry]:
+        """The newest `limit` entries that fit, oldest first. `action` is a whole one, or its first word (`key`)."""
+        row = audit_entries.c
+        conditions = (
+            None if after is None else row.number > after,
+            None if before is None else row.number < before,
+            None if since is None else row.at >= since,
+            None if actor is None else row.actor == actor,
+            None if target is None else row.target == target,
+            None if action is None else or_(row.action == action, row.action.startswith(f"{action}.", autoescape=True)),
+        )
+        query = select(audit_entries).where(*(each for each in conditions if each is not None))
+        async with self._database.read() as connection:
+            rows = await connection.execute(query.order_by(audit_entries.c.number.desc()).limit(limit))
+            return [Entry(**row) for row in reversed(rows.mappings().all())]
+
+    async def verify(self) -> tuple[int, list[Fault]]:
+        """How many entries there are, and everything that is wrong with them."""
+        # The anchor first: entries that come meanwhile are no fault.
+        try:
+            anchor = await asyncio.to_thread(self._anchor.read)
+            faults = []
+        except StorageFailure as failure:
+            anchor, faults = Head(), [Fault(0, failure.message)]
+        count = 0
+        async with self._database.read() as connection:
+            shortened = await connection.execute(_of_action(SHORTENED))
+            last = shortened.mappings().one_or_none()
+            examination = Examination(self._chain, last and Entry(**last), anchor or Head())
+            rows = await connection.stream(select(audit_entries).order_by(audit_entries.c.number))
+            async for part in rows.mappings().partitions(AT_ONCE):
+                count += len(part)
+                for row in part:
+                    faults.extend(examination.take(Entry(**row)))
+                await asyncio.sleep(0)  # others may want to run
+        faults.extend(examination.end())
+        if anchor is None and count:
+            faults.append(Fault(0, "The anchor, which is kept outside the database, is missing."))
+        return count, faults
+
+    async def shorten(self, until: datetime, by: str) -> int:
+        """Removes the entries from before a moment, and says so in the chain. Gives how many they were."""
+        async with self.change(by) as change:
+            connection = change.connection
+            older = await connection.execute(
+                select(audit_entries.c.number, audit_entries.c.code)
+                .where(audit_entries.c.at < until)
+                .order_by(audit_entries.c.number.desc())
+                .limit(1)
+            )
+            if (last := older.one_or_none()) is None:
+                return 0
+            await change.note(SHORTENED, through=last.number, code=last.code.hex())
+            removed = await connection.execute(delete(audit_entries).where(audit_entries.c.number <= last.number))
+            return removed.rowcount
+
+
+def _of_action(action: str) -> Select[Any]:
+    """The newest entry of a kind."""
+    kind = audit_entries.c.action == action
+    return select(audit_entries).where(kind).order_by(audit_entries.c.number.desc()).limit(1)
+
+
+async def _newest(connection: AsyncConnection) -> Head:
+    # One at a time: SQLite has one writer anyway, elsewhere this row is the lock.
+    await connection.execute(select(vault_records.c.id).where(vault_records.c.id == KEY).with_for_update())
+    columns = audit_entries.c.number, audit_entries.c.code
+    row = (await connection.execute(select(*columns).order_by(audit_entries.c.number.desc()).limit(1))).one_or_none()
+    return Head() if row is None else Head(row.number, row.code)

@@ -1,0 +1,83 @@
+"""`audit`: who did what, and the proof that nobody changed the record of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from claude_code_api.cli.command import AsJson, DataDir, settings_for, with_access
+from claude_code_api.cli.keys import duration
+from claude_code_api.cli.output import print_json, print_table, shown
+from claude_code_api.errors import OperatorFailure
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """See who did what, and prove that no entry was changed or removed.
+
+    Example: claude-code-api audit list --since 7d
+    """
+
+
+@app.command("list")
+def list_(
+    since: Annotated[
+        timedelta | None, typer.Option(metavar="TIME", parser=duration, help="Only of the last such time, as 7d.")
+    ] = None,
+    action: Annotated[
+        str | None, typer.Option(metavar="A", help="Only such entries: key, key.revoked, credential, …")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only what was done to this key, credential, …")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="The newest so many.")] = 100,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what was done, oldest first.
+
+    Example: claude-code-api audit list --action key --since 30d
+    """
+    begin = datetime.now(UTC) - since if since is not None else None
+    entries = with_access(
+        settings_for(data_dir),
+        "Reading",
+        lambda access: access.audit.entries(since=begin, action=action, target=target, limit=limit),
+    )
+    if as_json:
+        print_json(
+            [
+                {"number": e.number, "at": e.at, "actor": e.actor, "action": e.action, "target": e.target,
+                 "details": e.said, "code": e.code.hex()}
+                for e in entries
+            ]
+        )  # fmt: skip
+        return
+    print_table(
+        ["No.", "When", "Who", "What", "To", "Details"],
+        [
+            [str(e.number), shown(e.at), e.actor, e.action, e.target or "-",
+             ", ".join(f"{name} {value}" for name, value in e.said.items())]
+            for e in entries
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def verify(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Prove that no entry was changed, moved, removed or cut off; exit status 1 where one was.
+
+    Example: claude-code-api audit verify
+    """
+    count, faults = with_access(settings_for(data_dir), "Verifying", lambda access: access.audit.verify())
+    if as_json:
+        print_json({"entries": count, "intact": not faults, "faults": faults})
+    elif not faults:
+        print(f"All {count} entries are as they were written, and none is missing.")
+    if faults:
+        more = f" ({len(faults) - 1} more faults: --json names them)" if len(faults) > 1 else ""
+        raise OperatorFailure(f"The audit log is broken: {faults[0].message}{more}")
