@@ -75,6 +75,9 @@ class ToolChoice(msgspec.Struct, frozen=True, kw_only=True):
     disable_parallel_tool_use: bool = False
 
 
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+
+
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What shapes one answer; None is Anthropic's default. `max_tokens` counts tokens of the answer."""
 
@@ -85,6 +88,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool_choice: ToolChoice | None = None
     output_schema: dict[str, Any] | None = None
     """The answer is JSON of this schema (structured outputs)."""
+    effort: Effort | Literal["none"] | None = None
+    """How much to think first. "none": as little as the model can; None: likewise, but of its usual effort."""
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,8 +123,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cache_creation_input_tokens: int = 0
     cache_creation_1h_input_tokens: int = 0
     """Of those written to the cache: for an hour, which costs more, rather than for five minutes."""
-    reasoning_tokens: int = 0
-    """Of `output_tokens`: spent on thinking."""
+    reasoning_tokens: int | None = 0
+    """Of `output_tokens`: spent on thinking. None where Claude thought and Anthropic did not tell how much."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -139,6 +144,12 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class TextDelta(msgspec.Struct, frozen=True):
+    text: str
+
+
+class ThinkingDelta(msgspec.Struct, frozen=True):
+    """A piece of what Claude thinks before it speaks, where it shows that."""
+
     text: str
 
 
@@ -173,6 +184,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     stop_sequence: str | None = None
 
 
-Event = Accepted | Started | TextDelta | ToolCall | ToolArguments | RateLimitStatus | Finished
-"""Their order: Accepted, Started, any number of TextDelta, ToolCall and ToolArguments, Finished; RateLimitStatus
-anywhere. `Finished` with the stop reason `tool_use` means that the client's next request brings the results."""
+Event = Accepted | Started | ThinkingDelta | TextDelta | ToolCall | ToolArguments | RateLimitStatus | Finished
+"""Their order: Accepted, Started, any number of ThinkingDelta, TextDelta, ToolCall and ToolArguments, Finished;
+RateLimitStatus anywhere. `Finished` with the stop reason `tool_use` means that the client's next request brings the
+results."""

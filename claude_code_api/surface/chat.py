@@ -50,8 +50,14 @@ class Chat:
         async for event in events:
             _note(event, exchange)
             collected.append(event)
-        model, legacy = request.conversation.model, request.legacy_functions
-        body = completion(_completion_id(), created, model, collected, legacy_functions=legacy)
+        body = completion(
+            _completion_id(),
+            created,
+            request.conversation.model,
+            collected,
+            legacy_functions=request.legacy_functions,
+            show_thinking=request.show_thinking,
+        )
         await exchange.answer(200, body)
 
     async def _stream(self, exchange: Exchange, request: ChatRequest, events: AsyncGenerator[Event, None]) -> None:
@@ -61,6 +67,7 @@ class Chat:
             request.include_usage,
             request.conversation.model,
             legacy_functions=request.legacy_functions,
+            show_thinking=request.show_thinking,
         )
         stream = EventStream(exchange, Answer.KEEPALIVE, self._keepalive_interval)
         try:

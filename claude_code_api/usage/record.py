@@ -101,7 +101,7 @@ class Tally:
             output_tokens=usage.output_tokens,
             cache_read_tokens=usage.cache_read_input_tokens,
             cache_write_tokens=usage.cache_creation_input_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
+            reasoning_tokens=usage.reasoning_tokens or 0,
             cost=self._prices.cost(self._model, usage, self._started_at),
         )
         self._keep(record, whole)

@@ -62,7 +62,7 @@ class TestCredentials:
             process = Process(program, credential.id)
             await process.start()
             await process.identity()
-            await process.open(credential, "", {"model": "haiku"})
+            await process.open(credential, "")
             token = credential.token.reveal().encode()
             for name in ("environ", "cmdline"):
                 assert token not in Path(f"/proc/{process.pid}/{name}").read_bytes()
@@ -253,7 +253,7 @@ class TestOneRequestIsOneCall:
         }
         _, events = await answer(engine, chat(f"Go {script(text='Hi', usage=counts)}"), oauth("anna"))
         assert isinstance(end := events[-1], Finished)
-        assert structs.asdict(end.usage) == counts
+        assert counts.items() <= structs.asdict(end.usage).items()
         assert end.usage.prompt_tokens == 19
 
     async def test_a_thinking_model_answers_with_its_text_only(self, engine: ClaudeCode) -> None:
@@ -303,7 +303,7 @@ class TestProcess:
         process = Process(program, "cred-anna")
         await process.start()
         await process.identity()
-        await process.open(oauth("anna"), "", {"model": "haiku"})
+        await process.open(oauth("anna"), "")
         process.send(user_line(Message("user", (Text("Note this"),)), ask=False))
         while (message := await process.message(10))["type"] != "result":
             pass

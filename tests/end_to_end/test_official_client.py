@@ -74,8 +74,25 @@ class TestAnswers:
         assert last.choices == []
         whole = ask(client, question)
         for usage in (last.usage, whole.usage):
+            assert usage.completion_tokens_details.reasoning_tokens == 0
             assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (19, 7, 26)
             assert usage.prompt_tokens_details.cached_tokens == 5
+
+    def test_thinking_that_was_asked_for_is_shown_counted_and_may_come_back(
+        self, client: openai.OpenAI, stand_in: StandIn
+    ) -> None:
+        question = script(thinking="let me see", text="Yes")
+        first = ask(client, question, reasoning_effort="high").choices[0].message
+        assert (first.reasoning_content, first.content) == ("let me see", "Yes")
+        history = [{"role": "user", "content": question}, first.to_dict(), {"role": "user", "content": question}]
+        chunks = stream(client, history, reasoning_effort="high", stream_options={"include_usage": True})
+        deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+        assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == "let me see"
+        assert chunks[-1].usage.completion_tokens_details.reasoning_tokens == 3
+        one, other = stand_in.requests
+        assert one.headers["x-claude-code-session-id"] == other.headers["x-claude-code-session-id"]
+        assert "reasoning_content" not in str(other.body)
+        assert not hasattr(ask(client, question).choices[0].message, "reasoning_content")
 
     @pytest.mark.parametrize(
         ("reason", "told"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_code_api.conversation import Event, Finished, RateLimitStatus, Started, TextDelta, Usage
+from claude_code_api.conversation import Event, Finished, RateLimitStatus, Started, TextDelta, ThinkingDelta, Usage
 from claude_code_api.engines.claude_code.answer import AnswerReader
 from claude_code_api.errors import RateLimited, UpstreamError
 
@@ -23,7 +23,7 @@ def delta(text: str) -> dict[str, Any]:
     return event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
 
 
-def stop(reason: str | None, sequence: str | None = None, **usage: int) -> dict[str, Any]:
+def stop(reason: str | None, sequence: str | None = None, **usage: Any) -> dict[str, Any]:
     return event("message_delta", delta={"stop_reason": reason, "stop_sequence": sequence}, usage=usage)
 
 
@@ -141,9 +141,57 @@ def test_a_refusal_told_as_an_error_is_an_answer_that_was_refused() -> None:
 
 def test_what_belongs_to_no_answer_is_passed_over() -> None:
     other = {"type": "stream_event", "parent_tool_use_id": "toolu_1", "event": {"type": "message_start"}}
-    thinking = event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "Hmm"})
     user = {"type": "user", "message": {"role": "user", "content": "mine"}}
-    assert read(other, user, start(), event("ping"), thinking, stop(None), stop("end_turn"), RESULT) == [
+    assert read(other, user, start(), event("ping"), stop(None), stop("end_turn"), RESULT) == [
         Started("claude-x"),
         Finished(stop_reason="end_turn", usage=Usage()),
     ]
+
+
+def block(kind: str, index: int = 0) -> dict[str, Any]:
+    return event("content_block_start", index=index, content_block={"type": kind})
+
+
+def thinking(text: str) -> dict[str, Any]:
+    return event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": text})
+
+
+def test_thinking_is_told_apart_from_the_text() -> None:
+    signed = event("content_block_delta", index=0, delta={"type": "signature_delta", "signature": "abc"})
+    events = read(
+        start(), block("thinking"), thinking("Hm"), thinking("m"), signed, delta("Yes"), stop("end_turn"), RESULT
+    )
+    assert events[1:-1] == [ThinkingDelta("Hm"), ThinkingDelta("m"), TextDelta("Yes")]
+
+
+def test_half_a_character_of_thinking_does_not_get_into_the_text() -> None:
+    events = read(start(), block("thinking"), thinking("a\ud83d"), delta("b"), stop("end_turn"), RESULT)
+    assert events[1:-1] == [ThinkingDelta("a"), TextDelta("b")]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "usage", "counted"),
+    [
+        ([], {}, 0),
+        (["thinking"], {"output_tokens_details": {"thinking_tokens": 7}}, 7),
+        (["redacted_thinking"], {"output_tokens_details": None}, None),
+        (["thinking"], {}, None),
+    ],
+)
+def test_tokens_of_thinking_are_anthropics_count_or_unknown(
+    blocks: list[str], usage: dict[str, Any], counted: int | None
+) -> None:
+    events = read(start(), *map(block, blocks), delta("Yes"), stop("end_turn", **usage), RESULT)
+    assert isinstance(end := events[-1], Finished)
+    assert end.usage.reasoning_tokens == counted
+
+
+@pytest.mark.parametrize(
+    ("kind", "index", "thought"),
+    [("thinking", 0, True), ("redacted_thinking", 0, True), ("thinking", 1, False), ("text", 0, False)],
+)
+def test_whether_an_answer_begins_with_thinking_is_known(kind: str, index: int, thought: bool) -> None:
+    reader = AnswerReader()
+    reader.read(start())
+    reader.read(block(kind, index))
+    assert reader.thought is thought

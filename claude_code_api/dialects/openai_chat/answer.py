@@ -11,7 +11,17 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from claude_code_api.conversation import Event, Finished, Started, StopReason, TextDelta, ToolArguments, ToolCall, Usage
+from claude_code_api.conversation import (
+    Event,
+    Finished,
+    Started,
+    StopReason,
+    TextDelta,
+    ThinkingDelta,
+    ToolArguments,
+    ToolCall,
+    Usage,
+)
 from claude_code_api.dialects.openai_chat.errors import error
 from claude_code_api.errors import InternalError, RequestFailure
 
@@ -36,19 +46,28 @@ _encode = msgspec.json.Encoder().encode
 class Answer:
     """Encodes the events of one streamed answer. `model` is shown until `Started` names the one that answers.
 
-    With `legacy_functions` its call is a `function_call`: the request gave `functions`, the older form of `tools`.
+    With `legacy_functions` its call is a `function_call`: the request gave `functions`, the older form of `tools`. Only
+    with `show_thinking` is it told what Claude thinks, as `reasoning_content`, which OpenAI has no field for.
     """
 
     DONE: ClassVar[bytes] = b"data: [DONE]\n\n"
     KEEPALIVE: ClassVar[bytes] = b": keep-alive\n\n"
 
     def __init__(
-        self, completion_id: str, created: int, include_usage: bool, model: str, *, legacy_functions: bool = False
+        self,
+        completion_id: str,
+        created: int,
+        include_usage: bool,
+        model: str,
+        *,
+        legacy_functions: bool = False,
+        show_thinking: bool = False,
     ) -> None:
         self._id = completion_id
         self._created = created
         self._include_usage = include_usage
         self._legacy_functions = legacy_functions
+        self._show_thinking = show_thinking
         self._without_arguments: int | None = None
         """The index of a call of which no argument has come yet."""
         self._name(model)
@@ -66,6 +85,7 @@ class Answer:
         self._open = b"data: " + envelope[:-1] + b',"choices":['
         self._close = b'],"usage":null}\n\n' if self._include_usage else b"]}\n\n"
         self._before_text = self._open + b'{"index":0,"delta":{"content":'
+        self._before_thinking = self._open + b'{"index":0,"delta":{"reasoning_content":'
         self._after_text = b'},"logprobs":null,"finish_reason":null}' + self._close
         self._after_function = b"}" + self._after_text
         self._after_tool = b"}}]" + self._after_text
@@ -74,6 +94,8 @@ class Answer:
         """Server-sent events for `event`, none (b"") where it shows nothing. `Finished` does not add `DONE`."""
         if isinstance(event, TextDelta):
             return self._before_text + _text(event.text) + self._after_text if event.text else b""
+        if isinstance(event, ThinkingDelta):
+            return self._before_thinking + _text(event.text) + self._after_text if self._show_thinking else b""
         if isinstance(event, ToolArguments):
             return self._arguments(event.index, event.json)
         if isinstance(event, ToolCall):
@@ -123,7 +145,13 @@ class Answer:
 
 
 def completion(
-    completion_id: str, created: int, model: str, events: Sequence[Event], *, legacy_functions: bool = False
+    completion_id: str,
+    created: int,
+    model: str,
+    events: Sequence[Event],
+    *,
+    legacy_functions: bool = False,
+    show_thinking: bool = False,
 ) -> bytes:
     """The whole answer as JSON. `model` is shown unless `Started` names the one that answered."""
     finished = next((event for event in events if isinstance(event, Finished)), None)
@@ -137,6 +165,8 @@ def completion(
         "refusal": None,
         "annotations": [],
     }
+    if show_thinking:
+        message["reasoning_content"] = "".join(e.text for e in events if isinstance(e, ThinkingDelta)) or None
     if calls and legacy_functions:
         message["function_call"] = calls[0]["function"]
     elif calls:
@@ -191,7 +221,8 @@ def _usage(usage: Usage) -> dict[str, Any]:
         "total_tokens": usage.prompt_tokens + usage.output_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cache_read_input_tokens, "audio_tokens": 0},
         "completion_tokens_details": {
-            "reasoning_tokens": 0,
+            # what Anthropic does not tell is left out, not guessed
+            **({} if usage.reasoning_tokens is None else {"reasoning_tokens": usage.reasoning_tokens}),
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,

@@ -213,6 +213,10 @@ class Request(msgspec.Struct):
         TextFormat | JsonObjectFormat | JsonSchemaFormat | None,
         honoured("`text`, `json_object` or `json_schema`. See *Structured outputs*."),
     ] = None
+    reasoning_effort: Annotated[
+        Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None,
+        honoured("Asks for thinking, and shows it. See *Thinking*."),
+    ] = None
 
     metadata: Annotated[Anything, no_effect("Nothing is stored.")] = UNSET
     prediction: Annotated[Anything, no_effect("It would only save time.")] = UNSET
@@ -230,7 +234,6 @@ class Request(msgspec.Struct):
     moderation: Annotated[Anything, refused()] = UNSET
     n: Annotated[Anything, refused("1")] = UNSET
     presence_penalty: Annotated[Anything, refused("0")] = UNSET
-    reasoning_effort: Annotated[Anything, refused('"none"')] = UNSET
     seed: Annotated[Anything, refused(note="Claude's answers cannot be made to repeat.")] = UNSET
     store: Annotated[Anything, refused("false", note="Nothing is stored.")] = UNSET
     top_logprobs: Annotated[Anything, refused("0")] = UNSET

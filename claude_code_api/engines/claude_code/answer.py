@@ -13,6 +13,7 @@ from claude_code_api.conversation import (
     Started,
     StopReason,
     TextDelta,
+    ThinkingDelta,
     ToolArguments,
     ToolCall,
     Usage,
@@ -29,7 +30,7 @@ _STOP_REASONS = frozenset(get_args(StopReason))
 
 
 class AnswerReader:
-    """One turn. `read` takes the messages in their order until `finished`.
+    """One turn. `read` takes the messages in their order until `finished`; `thought`: it began with thinking.
 
     The turn is one message of the model. Where Claude Code begins another by itself (after an empty answer, or one
     that was cut off), the first is what the client asked for, and it ends there.
@@ -37,13 +38,14 @@ class AnswerReader:
 
     def __init__(self) -> None:
         self.finished = False
+        self.thought = False
         self._usage = Usage()
         self._limit: RateLimitStatus | None = None
         self._started = False
         self._end: Finished | None = None
         self._synthetic = False
         self._calls = 0
-        self._half = ""  # of a surrogate pair, whose other half comes with the next delta
+        self._halves = {"text": "", "thinking": ""}  # of surrogate pairs, whose other half comes with the next delta
 
     def read(self, message: dict[str, Any]) -> list[Event]:
         """The events that a message stands for. Raises the failure that it tells of."""
@@ -77,6 +79,10 @@ class AnswerReader:
                 block = event["content_block"]
                 self._calls += 1
                 return [ToolCall(self._calls - 1, block["id"], block["name"].removeprefix(PREFIX))]
+            case "content_block_start" if event["content_block"]["type"] in ("thinking", "redacted_thinking"):
+                self.thought = self.thought or event["index"] == 0
+                if not self._usage.reasoning_tokens:
+                    self._usage = msgspec.structs.replace(self._usage, reasoning_tokens=None)
             case "content_block_delta":
                 return self._read_delta(event["delta"])
             case "message_delta":
@@ -98,11 +104,16 @@ class AnswerReader:
     def _read_delta(self, delta: dict[str, Any]) -> list[Event]:
         match delta["type"]:
             case "text_delta":
-                text, self._half = _whole_characters(self._half + delta["text"])
-                return [TextDelta(text)] if text else []
+                return [TextDelta(text)] if (text := self._whole("text", delta)) else []
+            case "thinking_delta":
+                return [ThinkingDelta(text)] if (text := self._whole("thinking", delta)) else []
             case "input_json_delta" if delta["partial_json"]:
                 return [ToolArguments(self._calls - 1, delta["partial_json"])]
         return []
+
+    def _whole(self, field: str, delta: dict[str, Any]) -> str:
+        whole, self._halves[field] = _whole_characters(self._halves[field] + delta[field])
+        return whole
 
     def _read_limit(self, info: dict[str, Any]) -> list[Event]:
         resets_at = info.get("resetsAt")

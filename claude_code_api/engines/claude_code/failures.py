@@ -29,7 +29,7 @@ RETRY_OVERLOADED = 10  # seconds; an estimate, Anthropic tells none
 RETRY_LIMITED = 60
 
 _PREFIX = re.compile(r"^(?:Failed to authenticate\. )?API Error: (?:\d{3} )?")
-_FIELD = re.compile(r"`?(temperature|top_p|max_tokens|stop_sequences)\b")
+_FIELD = re.compile(r"`?(temperature|top_p|max_tokens|stop_sequences|tool_choice)\b")
 _NOT_SIGNED_IN = ("Not logged in", "Invalid API key", "Failed to authenticate", "OAuth token")
 
 

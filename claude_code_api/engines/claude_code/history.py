@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import msgspec
 
-from claude_code_api.conversation import Conversation, Message, Sampling
+from claude_code_api.conversation import Conversation, Effort, Message, Sampling
 from claude_code_api.credential import Credential, CredentialKind
 from claude_code_api.engines.claude_code.client_tools import PREFIX
 
@@ -70,15 +70,16 @@ def blocks(message: Message) -> list[Line]:
     return plain
 
 
-def flag_settings(conversation: Conversation, credential: Credential) -> Line:
-    """Claude Code's settings for one turn: the model, the sampling and, where it is one, the Anthropic API key.
+def flag_settings(conversation: Conversation, credential: Credential, effort: Effort | None) -> Line:
+    """Claude Code's settings for one turn: the model, the effort, the sampling and, where it is one, the Anthropic API
+    key.
 
     An OAuth token goes another way: this one would leave it in the program's settings.
     """
     environment = {"CLAUDE_CODE_EXTRA_BODY": msgspec.json.encode(extra_body(conversation.sampling)).decode()}
     if credential.kind is CredentialKind.API_KEY:
         environment["ANTHROPIC_API_KEY"] = credential.token.reveal()
-    return {"model": conversation.model, "env": environment}
+    return {"model": conversation.model, "effortLevel": effort, "env": environment}
 
 
 def extra_body(sampling: Sampling) -> Line:
@@ -92,10 +93,9 @@ def extra_body(sampling: Sampling) -> Line:
         body["tool_choice"] = {"type": choice.type}
         if choice.name is not None:
             body["tool_choice"]["name"] = PREFIX + choice.name
-        if choice.type in ("any", "tool"):
-            body["thinking"] = {"type": "disabled"}  # Anthropic refuses the two together
         if choice.disable_parallel_tool_use and choice.type != "none":
             body["tool_choice"]["disable_parallel_tool_use"] = True
+    body.pop("effort", None)  # a setting of its own (`thinking.py`)
     if (schema := body.pop("output_schema", None)) is not None:
         body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     return body

@@ -33,6 +33,7 @@ from claude_code_api.engines.claude_code.answer import AnswerReader
 from claude_code_api.engines.claude_code.client_tools import ClientTools
 from claude_code_api.engines.claude_code.history import Line, assistant_line, flag_settings, user_line
 from claude_code_api.engines.claude_code.process import Process
+from claude_code_api.engines.claude_code.thinking import always_thinking, thinking_of
 from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError
 
 OLDEST = 3600.0  # seconds; measured: a process grows from 115 to about 300 MB in 35 turns
@@ -70,6 +71,8 @@ class Turn(msgspec.Struct, frozen=True):
     answered: bytes
     written: bool = False
     """Whether it came with a history, and was not answered here."""
+    thought: bool = False
+    """Whether the answer begins with thinking, which the process holds and no client does."""
 
 
 class Session:
@@ -82,7 +85,8 @@ class Session:
         self.turns: list[Turn] = []
         self._born = time.monotonic()
         self._model = ""
-        self._sampling = Sampling()  # as it was last told
+        self._sampling: Sampling | None = None  # as it was last told
+        self._always_thinking: frozenset[str] = frozenset()
         self._served = 0
         self._open_turn: str | None = None  # asked, and not yet one of `turns`
         self._running = False
@@ -140,10 +144,11 @@ class Session:
     async def open(self, owner: Owner, credential: Credential, conversation: Conversation) -> dict[str, Any]:
         """Makes a process that holds nothing the owner's. Gives what `initialize` answered."""
         self.owner = owner
-        self._model, self._sampling = conversation.model, conversation.sampling
         self._tools = ClientTools(conversation.tools)
-        settings = flag_settings(conversation, credential)
-        return await self.process.open(credential, conversation.system, settings, self._tools)
+        opened = await self.process.open(credential, conversation.system, self._tools)
+        self._always_thinking = always_thinking(opened.get("models") or ())
+        await self._tell(conversation, credential)
+        return opened
 
     async def resume(self, conversation: Conversation, credential: Credential) -> bool:
         """Makes a process that was used before ready for its owner's next conversation: back to what the two share,
@@ -158,19 +163,36 @@ class Session:
                 while len(self.turns) > count:
                     if (uuid := self.turns.pop().uuid) is not None and not await self._rewind(uuid):
                         return False
-                if (self._model, self._sampling) != (conversation.model, conversation.sampling):
-                    # Measured: Claude Code then takes 10 ms more to its first token, even where nothing changes.
-                    await self.process.request("apply_flag_settings", settings=flag_settings(conversation, credential))
-                else:  # changes nothing, takes half a millisecond, and only a process that lives answers it
-                    await self.process.request("set_max_thinking_tokens", max_thinking_tokens=0)
+                await self._tell(conversation, credential)
         except TimeoutError:
             self.process.faults["silent"] += 1
             return False
         except RequestFailure:
             return False
-        self.process.forget()
-        self._model, self._sampling = conversation.model, conversation.sampling
         return True
+
+    async def _tell(self, conversation: Conversation, credential: Credential) -> None:
+        """The settings of this turn, where they are others than before; always how much to think, which only a process
+        that lives answers.
+        """
+        thinking = thinking_of(
+            conversation.model,
+            conversation.sampling,
+            resumes_unthought=self._resumes_unthought(conversation),
+            always_thinking=self._always_thinking,
+        )
+        told = (conversation.model, conversation.sampling)
+        changed = told != (self._model, self._sampling)
+        settings = flag_settings(conversation, credential, thinking.effort) if changed else None
+        await self.process.apply(thinking, settings)
+        self._model, self._sampling = told
+
+    def _resumes_unthought(self, conversation: Conversation) -> bool:
+        """Whether the last turn brings results of calls that no thinking goes before in this process."""
+        *past, last = conversation.messages or (None,)
+        if last is None or not any(isinstance(block, ToolResult) for block in last.content):
+            return False
+        return not (self.turns and 2 * len(self.turns) == len(past) and self.turns[-1].thought)
 
     async def answer(self, conversation: Conversation, patience: float) -> AsyncGenerator[Event, None]:
         """Writes what is missing of the past, asks the last turn, and gives the events of its answer.
@@ -202,7 +224,7 @@ class Session:
                 if isinstance(event, Finished):
                     if event.stop_reason in _CUT and self._running:
                         self.process.kill()  # at once: it is about to ask the model to go on
-                    self._keep(uuid, conversation.messages[-1], answer, event)
+                    self._keep(uuid, conversation.messages[-1], answer, event, thought=reader.thought)
                 yield event
 
     def _read(self, reader: AnswerReader, message: Line) -> list[Event]:
@@ -269,12 +291,12 @@ class Session:
         answer = await self.process.request("rewind_conversation", target_message_uuid=uuid)
         return bool(answer.get("rewound"))
 
-    def _keep(self, uuid: str | None, asked: Message, answer: _Collected, end: Finished) -> None:
+    def _keep(self, uuid: str | None, asked: Message, answer: _Collected, end: Finished, *, thought: bool) -> None:
         """Remembers a turn that the process now holds whole; one with calls waits for their results."""
         waits = end.stop_reason == "tool_use"
         whole = end.stop_reason in _WHOLE and bool(answer.text) and not self._running
         if (waits or whole) and (said := answer.message()) is not None:
-            self.turns.append(Turn(uuid, digest_of(asked), digest_of(said)))
+            self.turns.append(Turn(uuid, digest_of(asked), digest_of(said), thought))
             self._waiting = frozenset(answer.calls) if waits else frozenset()
             self._open_turn = None
 
