@@ -4,7 +4,7 @@ Each step is durable before the next begins, so that after one that was killed e
 
 1. a new key is put before the others at its source, unless one stands there that is not in force yet;
 2. the pepper is wrapped under it: from here on every process seals under the new key;
-3. all other records follow, in batches.
+3. all other records follow, in batches, and what they were before leaves the database's log.
 
 Contents and their data keys stay as they are. Older master keys stay in the keyring: for processes that run, which
 ask for the new one when they meet it, and for old backups.
@@ -49,6 +49,7 @@ async def rotate(database: Database, vault: StoredVault) -> Rotation:
         await asyncio.to_thread(vault.source.add)
         keyring = await _keyring(vault)
         records, broken = await _wrap_all(database, keyring)
+    await database.forget_overwritten()
     if broken:
         raise VaultFailure(
             f"Everything is under the master key {keyring.newest.id.hex()} now, but for what does not open and was "

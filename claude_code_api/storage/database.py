@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,9 @@ from claude_code_api.storage.generation import Generation
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a statement waits for another process's write to SQLite."""
+
+LOG_TIMEOUT = 2.0
+"""Seconds that emptying the log waits for readers."""
 
 
 class Database:
@@ -65,6 +68,11 @@ class Database:
         async with self._writing, self._begun(writes=True) as connection:
             yield connection
             await _to_its_end(self._commit(connection, announced))
+
+    async def forget_overwritten(self) -> None:
+        """SQLite's log is emptied, which holds what was there before; as far as those who read just now let it."""
+        if self._engine.dialect.name == "sqlite":
+            await asyncio.to_thread(_empty_log, Path(str(self._engine.url.database)))
 
     async def _commit(self, connection: AsyncConnection, announced: bool) -> None:
         await connection.commit()
@@ -130,6 +138,11 @@ def _prepare_file(url: URL, directory: DataDirectory) -> None:
                 connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.Error as error:
             raise StorageFailure(f"The database {path} cannot be opened: {error}.") from None
+
+
+def _empty_log(path: Path) -> None:
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path, timeout=LOG_TIMEOUT)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _configure(connection: Any, _: object) -> None:

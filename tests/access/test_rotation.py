@@ -96,6 +96,21 @@ async def test_everything_comes_under_a_new_key_and_opens(own_settings: Settings
     await opens(own_settings, key, token)
 
 
+async def test_nothing_that_the_old_key_opens_is_left_on_disk(own_settings: Settings, token: Secret) -> None:
+    await fill(own_settings, token)
+    (old,) = keys_in(own_settings)
+
+    def traces() -> list[str]:
+        files = [path for path in own_settings.data_dir.iterdir() if path.is_file() and path.name != "master.key"]
+        return [path.name for path in files if bytes.fromhex(old) in path.read_bytes()]
+
+    async with opened(own_settings) as running, opened(own_settings) as other:
+        await running.credentials.replace("mine", token)
+        assert "gateway.db-wal" in traces()
+        await other.rotate_master_key()
+        assert traces() == []
+
+
 async def test_the_old_key_alone_no_longer_opens_it_and_changes_nothing(own_settings: Settings, token: Secret) -> None:
     await fill(own_settings, token)
     old = own_settings.master_key_path.read_text()

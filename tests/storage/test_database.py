@@ -46,6 +46,21 @@ async def count(database: Database) -> int:
         return int(await connection.scalar(select(func.count()).select_from(vault_records)) or 0)
 
 
+async def test_what_was_overwritten_leaves_the_log_unless_somebody_still_reads_it(
+    database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "LOG_TIMEOUT", 0.01)
+    log = path.with_name("gateway.db-wal")
+    async with database.read() as reader:
+        await reader.scalar(select(func.count()).select_from(vault_records))
+        await add(database, "one")
+        await database.forget_overwritten()
+        assert log.stat().st_size > 0
+    await database.forget_overwritten()
+    assert log.stat().st_size == 0
+    assert await count(database) == 1
+
+
 async def test_what_a_block_writes_is_there_after_it_and_nothing_of_one_that_fails(database: Database) -> None:
     await add(database, "one")
 
