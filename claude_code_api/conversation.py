@@ -18,7 +18,7 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
 
 
 class Base64Source(msgspec.Struct, frozen=True, tag="base64"):
-    """`data` is standard base64 without line breaks; `media_type` one of IMAGE_TYPES."""
+    """`data` is standard base64 without line breaks; `media_type` one of IMAGE_TYPES, or PDF_TYPE."""
 
     media_type: str
     data: str
@@ -34,6 +34,20 @@ class Image(msgspec.Struct, frozen=True, tag="image"):
     source: Base64Source | UrlSource
 
 
+class TextSource(msgspec.Struct, frozen=True, tag="text"):
+    """A text of any kind; Anthropic knows one media type for all."""
+
+    data: str
+    media_type: Literal["text/plain"] = "text/plain"
+
+
+class Document(msgspec.Struct, frozen=True, tag="document", omit_defaults=True):
+    """A file that the model reads: a PDF (`application/pdf`), or a text."""
+
+    source: Base64Source | TextSource
+    title: str | None = None
+
+
 class ToolUse(msgspec.Struct, frozen=True, tag="tool_use"):
     """The assistant calls a tool of the client's. `input` is a JSON object."""
 
@@ -46,11 +60,12 @@ class ToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
     """What a call came to. It stands in the user turn right after the assistant's, one for each of its calls."""
 
     tool_use_id: str
-    content: tuple[Text | Image, ...]
+    content: tuple[Text | Image | Document, ...]
     is_error: bool = False
 
 
-Block = Text | Image | ToolUse | ToolResult
+Block = Text | Image | Document | ToolUse | ToolResult
+PDF_TYPE = "application/pdf"
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 

@@ -210,6 +210,10 @@ class Settings(BaseSettings):
     max_image_bytes: int = setting(
         3_932_160, "Size of one image; Claude Code takes no larger one.", group="limits", ge=1024
     )
+    max_files: int = setting(100, "Files (PDFs and texts) in one request.", group="limits", ge=0)
+    max_file_bytes: int = setting(
+        20_971_520, "Size of one file; Anthropic takes 32 MB in one request.", group="limits", ge=1024
+    )
     remote_image_timeout: float = setting(10.0, "Time to fetch one image.", group="limits", gt=0, le=120)
     unsupported_parameters: Literal["refuse", "ignore"] = setting(
         "refuse", "What happens to request fields that Claude has nothing for.", group="limits"

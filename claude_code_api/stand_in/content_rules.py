@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
-from claude_code_api.stand_in import images, shape
+from claude_code_api.stand_in import documents, images, shape
 from claude_code_api.stand_in.errors import invalid
 from claude_code_api.stand_in.models import Model
 from claude_code_api.stand_in.shape import Json
@@ -75,6 +73,7 @@ def check_messages(messages: list[Any]) -> None:
         for position, block in enumerate(content):
             _block(block, f"{path}.content.{position}")
             _placed(block["type"], role, path)
+    documents.check_pages(messages)
 
 
 def check_turns(messages: list[Json], model: Model) -> None:
@@ -127,7 +126,7 @@ def _block(block: Any, path: str) -> None:
         case "image":
             _image(block["source"], f"{path}.image.source")
         case "document":
-            _document(block["source"], f"{path}.document.source")
+            documents.check(block, f"{path}.document")
         case "thinking":
             shape.text(block["thinking"], f"{path}.thinking.thinking")
             shape.text(block["signature"], f"{path}.thinking.signature")
@@ -163,14 +162,6 @@ def _tool_result(block: Json, path: str) -> None:
         _block(part, where)
 
 
-def _decoded(source: Json, path: str) -> bytes:
-    data = shape.text(source["data"], f"{path}.data")
-    try:
-        return base64.b64decode(data, validate=True)
-    except binascii.Error:
-        raise invalid(f"{path}.data: invalid base64 data") from None
-
-
 def _image(source: Any, path: str) -> None:
     kind = shape.mapping(source, path).get("type")
     shape.one_of(kind, ("base64", "url", "file"), f"{path}.type")
@@ -183,7 +174,7 @@ def _image(source: Any, path: str) -> None:
     path += ".base64"
     shape.fields(source, path, ("type", "media_type", "data"), ())
     claimed = shape.one_of(source["media_type"], IMAGE_TYPES, f"{path}.media_type")
-    data = _decoded(source, path)
+    data = shape.base64_data(source["data"], f"{path}.data")
     size = len(source["data"])
     if size > MAX_IMAGE_BYTES:
         raise invalid(f"{path}: image exceeds 5 MB maximum: {size} bytes > {MAX_IMAGE_BYTES} bytes")
@@ -199,17 +190,3 @@ def _image(source: Any, path: str) -> None:
         raise invalid(
             f"{path}: At least one of the image dimensions exceed max allowed size: {MAX_IMAGE_PIXELS} pixels"
         )
-
-
-def _document(source: Any, path: str) -> None:
-    kind = shape.mapping(source, path).get("type")
-    shape.one_of(kind, ("base64", "text", "content", "url", "file"), f"{path}.type")
-    if kind == "base64":
-        shape.fields(source, f"{path}.base64", ("type", "media_type", "data"), ())
-        shape.one_of(source["media_type"], ("application/pdf",), f"{path}.base64.media_type")
-        if not _decoded(source, f"{path}.base64").startswith(b"%PDF-"):
-            raise invalid(f"{path}.base64.data: The PDF specified was not valid.")
-    elif kind == "text":
-        shape.fields(source, f"{path}.text", ("type", "media_type", "data"), ())
-        shape.one_of(source["media_type"], ("text/plain",), f"{path}.text.media_type")
-        shape.text(source["data"], f"{path}.text.data")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +16,13 @@ def text(value: Any, path: str) -> str:
     if not isinstance(value, str):
         raise invalid(f"{path}: Input should be a valid string")
     return value
+
+
+def base64_data(value: Any, path: str) -> bytes:
+    try:
+        return base64.b64decode(text(value, path), validate=True)
+    except binascii.Error:
+        raise invalid(f"{path}: invalid base64 data") from None
 
 
 def flag(value: Any, path: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from claude_code_api.stand_in import documents
 from claude_code_api.stand_in.images import describe
 from claude_code_api.stand_in.script import NO_SCRIPT, Script, script_in
 
@@ -86,9 +87,10 @@ def default_answer(request: Request) -> str:
     results = [text_of(block.get("content") or "") for block in blocks if block["type"] == "tool_result"]
     if results:
         sentences.append("The tools answered " + " and ".join(f'"{shortened(result)}"' for result in results) + ".")
-    images = [describe(block["source"]) for block in blocks if block["type"] == "image"]
-    if images:
-        sentences.append("With it came " + " and ".join(images) + ".")
+    files = [describe(block["source"]) for block in blocks if block["type"] == "image"]
+    files += [documents.describe(block) for block in blocks if block["type"] == "document"]
+    if files:
+        sentences.append("With it came " + " and ".join(files) + ".")
     return " ".join(sentences)
 
 

@@ -16,6 +16,8 @@ class Limits(msgspec.Struct, frozen=True):
     max_messages: int
     max_images: int
     max_image_bytes: int
+    max_files: int
+    max_file_bytes: int
     remote_images: bool
     ignore_unsupported: bool
 
@@ -26,6 +28,8 @@ class Limits(msgspec.Struct, frozen=True):
             max_messages=settings.max_messages,
             max_images=settings.max_images,
             max_image_bytes=settings.max_image_bytes,
+            max_files=settings.max_files,
+            max_file_bytes=settings.max_file_bytes,
             remote_images=settings.remote_images,
             ignore_unsupported=settings.unsupported_parameters == "ignore",
         )

@@ -46,8 +46,16 @@ class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
     """Known, so that it can be refused by name."""
 
 
+class File(msgspec.Struct):
+    """`file_data` is a data: URL or base64 alone; `file_id` is known, so that it can be refused by name."""
+
+    file_data: str | None = None
+    filename: str | None = None
+    file_id: str | None = None
+
+
 class FilePart(msgspec.Struct, tag_field="type", tag="file"):
-    """Known, so that it can be refused by name."""
+    file: File
 
 
 class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):

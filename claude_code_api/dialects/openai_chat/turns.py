@@ -7,13 +7,15 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Literal
 
-from claude_code_api.conversation import Block, Image, Message, Text, ToolResult
+from claude_code_api.conversation import Block, Document, Image, Message, Text, ToolResult
 from claude_code_api.dialects.openai_chat.calls import Calls
 from claude_code_api.dialects.openai_chat.faults import invalid_messages, unsupported
+from claude_code_api.dialects.openai_chat.files import read_file
 from claude_code_api.dialects.openai_chat.images import read_image
 from claude_code_api.dialects.openai_chat.limits import Limits
 from claude_code_api.dialects.openai_chat.schema import (
     AssistantMessage,
+    FilePart,
     FunctionMessage,
     ImagePart,
     Part,
@@ -51,15 +53,18 @@ def read_messages(messages: Sequence[ChatMessage], limits: Limits) -> tuple[str,
 
     blocks: list[tuple[Role, Block]] = []
     calls = Calls(limits)
-    images = 0
+    images = files = 0
     for index, message in enumerate(messages[len(leading) :], len(leading)):
         path = f"messages.{index}"
         role: Role = "assistant" if isinstance(message, AssistantMessage) else "user"
         for block in _blocks(message, path, calls, limits):
             if not isinstance(block, Text):
-                images += _images_in(block)
+                images += _count(Image, block)
+                files += _count(Document, block)
             if images > limits.max_images:
                 raise invalid_messages(f"more than {limits.max_images} images", path, code="too_many_images")
+            if files > limits.max_files:
+                raise invalid_messages(f"more than {limits.max_files} files", path, code="too_many_files")
             blocks.append((role, block))
     if calls.unanswered:
         raise calls.unanswered_fault()
@@ -76,8 +81,10 @@ def read_messages(messages: Sequence[ChatMessage], limits: Limits) -> tuple[str,
     return system, (*beginning, *turns)
 
 
-def _images_in(block: Block) -> int:
-    return sum(map(_images_in, block.content)) if isinstance(block, ToolResult) else isinstance(block, Image)
+def _count(kind: type[Image | Document], block: Block) -> int:
+    return (
+        sum(_count(kind, part) for part in block.content) if isinstance(block, ToolResult) else isinstance(block, kind)
+    )
 
 
 def _system_texts(message: SystemMessage) -> list[str]:
@@ -105,7 +112,7 @@ def _blocks(message: ChatMessage, path: str, calls: Calls, limits: Limits) -> It
             yield ToolResult(call_id, tuple(_content(message.content, f"{path}.content", limits)))
 
 
-def _content(content: str | Sequence[Part] | None, path: str, limits: Limits) -> Iterator[Text | Image]:
+def _content(content: str | Sequence[Part] | None, path: str, limits: Limits) -> Iterator[Text | Image | Document]:
     parts = [TextPart(content)] if isinstance(content, str) else content or ()
     for index, part in enumerate(parts):
         match part:
@@ -114,5 +121,7 @@ def _content(content: str | Sequence[Part] | None, path: str, limits: Limits) ->
                     yield Text(text)
             case ImagePart():
                 yield Image(read_image(part.image_url.url, f"{path}.{index}.image_url.url", limits))
+            case FilePart(file=file):
+                yield read_file(file, f"{path}.{index}.file", limits)
             case _:
                 raise unsupported(f"{path}.{index}.type", part)

@@ -52,6 +52,9 @@ class AnswerReader:
         match message["type"]:
             case "stream_event" if message.get("parent_tool_use_id") is None and not self._synthetic:
                 return self._read_event(message["event"])
+            case "assistant" if message.get("api_error") == "media_removed":
+                # Claude Code would ask again without it, which is another question than the client's.
+                raise failure_of({"api_error_status": 400, "result": message["message"]["content"][0]["text"]})
             case "assistant":
                 # An error, worded as an answer: what is streamed after it is no answer either.
                 self._synthetic = self._synthetic or message["message"].get("model") == "<synthetic>"

@@ -14,7 +14,7 @@ from mcp.server import Server
 from mcp.types import CallToolResult, ListToolsResult, TextContent
 from mcp.types import Tool as McpTool
 
-from claude_code_api.conversation import Base64Source, Image, Text, Tool, ToolResult
+from claude_code_api.conversation import Text, Tool, ToolResult
 
 SERVER = "client"
 PREFIX = f"mcp__{SERVER}__"
@@ -23,6 +23,16 @@ PREFIX = f"mcp__{SERVER}__"
 CONFIGURATION = f'{{"mcpServers": {{"{SERVER}": {{"type": "sdk", "name": "{SERVER}"}}}}}}'
 LARGEST_RESULT = 100_000_000  # characters; requests have a limit of their own
 _CALL_ID = "claudecode/toolUseId"
+
+
+def is_carried(result: ToolResult) -> bool:
+    """Whether a waiting call can be given this result, and the model reads it as it is.
+
+    Measured: Claude Code puts words of its own in the place of nothing, draws images anew, writes files to the disk,
+    and makes one text of an error's parts. As native history all of them arrive as they are.
+    """
+    texts = all(isinstance(block, Text) for block in result.content)
+    return texts and (len(result.content) == 1 if result.is_error else bool(result.content))
 
 
 class ClientTools:
@@ -55,7 +65,7 @@ class ClientTools:
         finally:  # left by the client, it is cancelled: its result would come to nobody
             del self._results[call_id]
         return CallToolResult.model_validate(
-            {"content": [_content(block) for block in result.content], "isError": result.is_error}
+            {"content": list(map(_content, result.content)), "isError": result.is_error}
         )
 
 
@@ -73,9 +83,5 @@ def _offered(tool: Tool) -> McpTool:
     )
 
 
-def _content(block: Text | Image) -> Any:
-    if isinstance(block, Text):
-        return TextContent(type="text", text=block.text)
-    source = block.source
-    data, kind = (source.data, source.media_type) if isinstance(source, Base64Source) else ("", "image/png")
-    return {"type": "image", "data": data, "mimeType": kind}
+def _content(block: Any) -> TextContent:
+    return TextContent(type="text", text=block.text)

@@ -30,6 +30,16 @@ RETRY_LIMITED = 60
 
 _PREFIX = re.compile(r"^(?:Failed to authenticate\. )?API Error: (?:\d{3} )?")
 _FIELD = re.compile(r"`?(temperature|top_p|max_tokens|stop_sequences|tool_choice)\b")
+_FILE_FAULTS = (
+    (
+        re.compile(r"PDF too large"),
+        "More pages of PDF than Anthropic takes: 600 in a request, or 100 where a model reads 200,000 tokens.",
+    ),
+    (re.compile(r"PDF is password protected"), "A PDF is protected by a password; Claude reads none that is."),
+    (re.compile(r"(?:The )?PDF file was not valid"), "A PDF is not valid, as Anthropic says."),
+    (re.compile(r"(A|a)n? (?P<kind>image|document) in the conversation"), "Anthropic could not read the {kind}."),
+)
+"""What Claude Code says of files is meant for a person at its terminal, who should try other tools."""
 _NOT_SIGNED_IN = ("Not logged in", "Invalid API key", "Failed to authenticate", "OAuth token")
 
 
@@ -74,6 +84,9 @@ def failure_of(
 
 
 def _invalid(text: str) -> InvalidRequest:
+    for pattern, told in _FILE_FAULTS:
+        if found := pattern.match(text):
+            return InvalidRequest(told.format(**found.groupdict()), code="invalid_file", param="messages")
     named = _FIELD.match(text)
     return InvalidRequest(
         text or "Anthropic refused the request.",

@@ -30,7 +30,7 @@ from claude_code_api.conversation import (
 )
 from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code.answer import AnswerReader
-from claude_code_api.engines.claude_code.client_tools import ClientTools
+from claude_code_api.engines.claude_code.client_tools import ClientTools, is_carried
 from claude_code_api.engines.claude_code.history import Line, assistant_line, flag_settings, user_line
 from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.thinking import always_thinking, thinking_of
@@ -63,7 +63,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 class Turn(msgspec.Struct, frozen=True):
     """A user turn and its answer, as a process holds them. `uuid` is the handle by which it is stepped back from;
-    results that were brought to waiting calls have none, they go with the turn that led to the calls.
+    results of calls have none, they go with the turn that led to the calls (`target_splits_tool_call`).
     """
 
     uuid: str | None
@@ -106,13 +106,7 @@ class Session:
         """How many turns of a conversation's past this process holds, from its beginning, and can go on from."""
         if self._model != conversation.model:  # changed between turns, Claude Code would say so in the conversation
             return 0
-        past = conversation.messages[:-1]
-        pairs = zip(past[::2], past[1::2], strict=False)
-        count = 0
-        for turn, (asked, answered) in zip(self.turns, pairs, strict=False):
-            if (turn.asked, turn.answered) != (digest_of(asked), digest_of(answered)):
-                break
-            count += 1
+        count = self._held(conversation)
         if count == len(self.turns) and (not self._waiting or self._brought_by(conversation)):
             return count
         count = min(count, len(self.turns) - 1) if self._waiting else count
@@ -124,6 +118,8 @@ class Session:
         """Whether it holds this very conversation: all of it, an answer of its own, or the question that is asked
         again. `shared` turns alone do not tell, since many conversations can begin with the same examples.
         """
+        if self._waiting and self._held(conversation) == len(self.turns):
+            return True  # its calls are answered there
         if shared and (shared == len(self.turns) or not all(turn.written for turn in self.turns[:shared])):
             return True
         asked_here = shared < len(self.turns) and 2 * shared + 1 == len(conversation.messages)
@@ -134,12 +130,24 @@ class Session:
         """How many of its turns were answered here."""
         return sum(not turn.written for turn in self.turns)
 
+    def _held(self, conversation: Conversation) -> int:
+        past = conversation.messages[:-1]
+        pairs = zip(past[::2], past[1::2], strict=False)
+        count = 0
+        for turn, (asked, answered) in zip(self.turns, pairs, strict=False):
+            if (turn.asked, turn.answered) != (digest_of(asked), digest_of(answered)):
+                break
+            count += 1
+        return count
+
     def _brought_by(self, conversation: Conversation) -> tuple[ToolResult, ...]:
-        """The results that a conversation ends with, if they are those of the waiting calls and nothing besides."""
+        """The results that a conversation ends with, if they can be brought to the waiting calls and are all that is
+        said.
+        """
         last = conversation.messages[-1].content
         results = tuple(block for block in last if isinstance(block, ToolResult))
         whole = len(results) == len(last) and {result.tool_use_id for result in results} == self._waiting
-        return results if whole else ()
+        return results if whole and all(map(is_carried, results)) else ()
 
     async def open(self, owner: Owner, credential: Credential, conversation: Conversation) -> dict[str, Any]:
         """Makes a process that holds nothing the owner's. Gives what `initialize` answered."""
@@ -200,18 +208,16 @@ class Session:
         The turns held must be a beginning of the conversation's past. `patience` is in seconds of silence.
         """
         self._served += 1
-        uuid = None
+        asked = conversation.messages[-1]
         if self._waiting:
-            # What led to the calls is as open again as they are: left now, all of it is stepped back from.
-            self._open_turn = next(turn.uuid for turn in reversed(self.turns) if turn.uuid is not None)
+            uuid = self._begin(asked, "")
             for result in self._brought_by(conversation):
                 self._tools.bring(result)
             self._waiting = frozenset()
         else:
             await self._write(conversation.messages[2 * len(self.turns) : -1], conversation.model, patience)
-            question = user_line(conversation.messages[-1], ask=True)
-            uuid = self._open_turn = question["uuid"]
-            self._running = True
+            question = user_line(asked, ask=True)
+            uuid, self._running = self._begin(asked, question["uuid"]), True
             self.process.send(question)
             await self.process.drain(patience)
         answer = _Collected()
@@ -224,14 +230,17 @@ class Session:
                 if isinstance(event, Finished):
                     if event.stop_reason in _CUT and self._running:
                         self.process.kill()  # at once: it is about to ask the model to go on
-                    self._keep(uuid, conversation.messages[-1], answer, event, thought=reader.thought)
+                    self._keep(uuid, asked, answer, event, thought=reader.thought)
                 yield event
 
     def _read(self, reader: AnswerReader, message: Line) -> list[Event]:
         try:
             return reader.read(message)
-        except (UpstreamError, Overloaded):
-            self.process.faults["upstream"] += 1
+        except RequestFailure as failure:
+            if isinstance(failure, UpstreamError | Overloaded):
+                self.process.faults["upstream"] += 1
+            if self._running:
+                self.process.kill()  # it goes on with another request than ours, and holds what that one says
             raise
 
     async def settle(self) -> bool:
@@ -267,12 +276,22 @@ class Session:
         """Past turns as they were, natively."""
         for asked, answered in zip(past[::2], past[1::2], strict=True):
             question = user_line(asked, ask=False)
-            self._open_turn, self._running = question["uuid"], True
+            uuid, self._running = self._begin(asked, question["uuid"]), True
             self.process.send(question)
             await self._result(patience)  # without waiting for it the turns come out in the wrong order
             self.process.send(assistant_line(answered, model))
-            self.turns.append(Turn(question["uuid"], digest_of(asked), digest_of(answered), written=True))
+            self.turns.append(Turn(uuid, digest_of(asked), digest_of(answered), written=True))
             self._open_turn = None
+
+    def _begin(self, asked: Message, uuid: str) -> str | None:
+        """Holds a turn for open until it is answered; gives its handle. What led to calls is as open again as their
+        results are: left now, all of it is stepped back from.
+        """
+        if any(isinstance(block, ToolResult) for block in asked.content):
+            self._open_turn = next(turn.uuid for turn in reversed(self.turns) if turn.uuid is not None)
+            return None
+        self._open_turn = uuid
+        return uuid
 
     async def _interrupt(self) -> None:
         """Ends the turn. What it still says is read meanwhile: the answer to a request stands behind it in the pipe."""

@@ -13,7 +13,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
-from claude_code_api.conversation import Conversation, Image, Message, Text, ToolResult, ToolUse
+from claude_code_api.conversation import Conversation, Document, Image, Message, Text, ToolResult, ToolUse
 from claude_code_api.dialects.openai_chat import ChatRequest, Limits, decode
 
 Decode = Callable[..., ChatRequest]
@@ -28,6 +28,8 @@ def limits() -> Limits:
         max_messages=50,
         max_images=3,
         max_image_bytes=2000,
+        max_files=3,
+        max_file_bytes=3000,
         remote_images=False,
         ignore_unsupported=False,
     )
@@ -96,7 +98,7 @@ def check_sound(conversation: Conversation) -> None:
                     assert re.fullmatch(r"[a-zA-Z0-9_-]+", block.id)
                     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", block.name)
                     assert isinstance(block.input, dict)
-                case ToolResult() | Image():
+                case ToolResult() | Image() | Document():
                     assert turn.role == "user"
     for before, after in pairwise(turns):
         assert sorted(calls_of(before)) == sorted(results_of(after))

@@ -225,7 +225,7 @@ def test_every_call_is_answered_once_before_anything_else_is_said(
     assert len(fault.message) < 600
 
 
-@pytest.mark.parametrize("part", [{"type": "input_audio"}, {"type": "file"}])
+@pytest.mark.parametrize("part", [{"type": "input_audio"}])
 def test_parts_of_results_that_are_not_supported_are_named(ask: Ask, part: Any) -> None:
     fault = refusal(lambda: ask([QUESTION, asked(call("a")), result("a", [part])]))
     assert (fault.code, fault.param) == ("unsupported_parameter", "messages.2.content.0.type")
@@ -276,7 +276,7 @@ def test_the_older_function_calls_are_the_same_turns(ask: Ask, require_sound: Ch
 
 # --- laws -----------------------------------------------------------------------------------------------
 
-LIMITS = Limits(64, 100, 100, 2000, remote_images=False, ignore_unsupported=False)
+LIMITS = Limits(64, 100, 100, 2000, 100, 2000, remote_images=False, ignore_unsupported=False)
 
 ids = st.text(max_size=4) | st.sampled_from(["a", "b", "mapped-0_YQ", "mapped-0_", "mapped-1_YQ"])
 values = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)

@@ -200,7 +200,7 @@ def test_a_wrong_format_is_named(ask: Ask, response_format: Any, param: str, cod
 
 # --- laws -----------------------------------------------------------------------------------------------
 
-LIMITS = Limits(64, 5, 2, 2000, remote_images=False, ignore_unsupported=False)
+LIMITS = Limits(64, 5, 2, 2000, 2, 2000, remote_images=False, ignore_unsupported=False)
 
 leaves = st.sampled_from(
     [

@@ -252,8 +252,16 @@ def test_values_that_no_type_holds_are_refused(limits: Limits, field: str, value
 
 
 def test_limits_come_from_the_settings() -> None:
-    settings = Settings(max_depth=9, max_messages=8, max_images=7, max_image_bytes=6000, remote_images=True)
-    assert Limits.of(settings) == Limits(9, 8, 7, 6000, remote_images=True, ignore_unsupported=False)
+    settings = Settings(
+        max_depth=9,
+        max_messages=8,
+        max_images=7,
+        max_image_bytes=6000,
+        max_files=5,
+        max_file_bytes=4000,
+        remote_images=True,
+    )
+    assert Limits.of(settings) == Limits(9, 8, 7, 6000, 5, 4000, remote_images=True, ignore_unsupported=False)
     assert Limits.of(Settings(unsupported_parameters="ignore")).ignore_unsupported
 
 
@@ -269,9 +277,7 @@ parts = st.one_of(
     json_values,
     st.fixed_dictionaries({"type": st.just("text"), "text": st.text(max_size=5) | json_values}),
     st.fixed_dictionaries({"type": st.just("image_url"), "image_url": st.fixed_dictionaries({"url": urls})}),
-    st.fixed_dictionaries(
-        {"type": st.sampled_from(["refusal", "file", "input_audio"]), "refusal": st.text(max_size=3)}
-    ),
+    st.fixed_dictionaries({"type": st.sampled_from(["refusal", "input_audio"]), "refusal": st.text(max_size=3)}),
 )
 roles = st.sampled_from(["system", "developer", "user", "assistant", "user", "assistant", "tool", "function"])
 contents = st.text(max_size=5) | st.lists(parts, max_size=3) | json_values
@@ -334,7 +340,7 @@ def check_outcome(body: bytes, limits: Limits, require_sound: Check) -> None:
 def test_any_json_is_a_sound_conversation_or_a_failure_that_names_the_field(
     require_sound: Check, messages: list[Any], more: dict[str, Any], ignore: bool, remote: bool
 ) -> None:
-    limits = Limits(64, 5, 2, 2000, remote_images=remote, ignore_unsupported=ignore)
+    limits = Limits(64, 5, 2, 2000, 2, 2000, remote_images=remote, ignore_unsupported=ignore)
     body = json.dumps({"model": "sonnet", "messages": messages, **more}).encode()
     check_outcome(body, limits, require_sound)
 
@@ -343,7 +349,7 @@ def test_any_json_is_a_sound_conversation_or_a_failure_that_names_the_field(
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_decoded_or_refused(body: bytes) -> None:
     with pytest.raises(RequestFailure) as refused:
-        decode(body, Limits(64, 5, 2, 2000, remote_images=True, ignore_unsupported=True))
+        decode(body, Limits(64, 5, 2, 2000, 2, 2000, remote_images=True, ignore_unsupported=True))
     assert refused.value.status == 400
 
 
@@ -361,4 +367,6 @@ def test_a_sound_request_with_a_few_bytes_changed_never_crashes(require_sound: C
     body = bytearray(json.dumps({"model": "m", "messages": messages, "tools": tools}).encode())
     for _ in range(data.draw(st.integers(1, 3))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
-    check_outcome(bytes(body), Limits(64, 5, 2, 2000, remote_images=False, ignore_unsupported=False), require_sound)
+    check_outcome(
+        bytes(body), Limits(64, 5, 2, 2000, 2, 2000, remote_images=False, ignore_unsupported=False), require_sound
+    )

@@ -130,7 +130,7 @@ def test_a_conversation_ends_with_what_there_is_to_answer(ask: Ask, messages: An
         (say("assistant", None, tool_calls=[{"type": "custom", "id": "1"}]), "messages.1.tool_calls.0.type"),
         (say("assistant", "x", audio={"id": "1"}), "messages.1.audio"),
         (say("user", [*parts("x"), {"type": "input_audio"}]), "messages.1.content.1.type"),
-        (say("user", [{"type": "file"}]), "messages.1.content.0.type"),
+        (say("user", [{"type": "input_audio"}]), "messages.1.content.0.type"),
     ],
 )
 @pytest.mark.parametrize("ignore", [False, True])
@@ -175,7 +175,7 @@ roles = st.sampled_from(["user", "assistant"])
 
 @given(st.lists(st.tuples(roles, st.lists(st.text(max_size=4), max_size=3)), max_size=12))
 def test_any_history_keeps_every_text_in_its_order_and_role(history: list[tuple[str, list[str]]]) -> None:
-    limits = Limits(64, 100, 3, 2000, remote_images=False, ignore_unsupported=False)
+    limits = Limits(64, 100, 3, 2000, 3, 2000, remote_images=False, ignore_unsupported=False)
     told = [
         UserMessage([TextPart(text) for text in texts])
         if role == "user"
