@@ -204,6 +204,48 @@ async def test_another_question_instead_of_a_result_leaves_no_trace_of_the_calls
     assert "Request interrupted" not in str(stand_in.requests[-1].body)
 
 
+async def test_a_call_of_a_tool_that_there_is_not_is_the_clients_to_answer(
+    engine: ClaudeCode, stand_in: StandIn
+) -> None:
+    """Claude Code would answer it by itself, and ask the model to go on."""
+    calls = [{"name": "mcp__client__no_such"}, {"name": "clock-2_x"}, {"name": "mcp__client__get_weather"}]
+    question = user(script(tools=calls, then={"text": "I see."}))
+    turn, _ = await ask(engine, asking(question))
+    assert [block.name for block in turn.content if isinstance(block, ToolUse)] == [
+        "no_such",
+        "clock-2_x",
+        "get_weather",
+    ]
+    back = results(turn, "Not here.", "Not by this name.", "Rain", is_error=True)
+    answered, _ = await ask(engine, asking(question, turn, back))
+    assert answered.content == (Text("I see."),)
+    told = [block["content"][0]["text"] for block in sent(stand_in.requests[-1])[-1][1]]
+    assert told == ["Not here.", "Not by this name.", "Rain"]
+
+
+async def test_what_a_user_says_beside_the_results_takes_the_process_that_waits(
+    engine: ClaudeCode, stand_in: StandIn
+) -> None:
+    question = user(calling({"name": "get_weather", "input": {"city": "Rome"}}))
+    turn, _ = await ask(engine, asking(question))
+    more = Message("user", (*results(turn, "Rain").content, *user(script(text="Then stay.")).content))
+    answered, _ = await ask(engine, asking(question, turn, more))
+    assert answered.content == (Text("Then stay."),)
+    assert len(set(processes(stand_in))) == 1
+    assert [block["type"] for block in sent(stand_in.requests[-1])[-1][1]] == ["tool_result", "text"]
+
+
+async def test_results_that_never_come_do_not_cost_a_process_for_each_request(
+    start_engine: StartEngine, stand_in: StandIn
+) -> None:
+    engine = await start_engine(max_processes=2)
+    for number in range(4):  # as where a tool's arguments are all that is wanted
+        turn, _ = await ask(engine, asking(user(calling({"name": "clock-2_x", "input": {"number": number}}))))
+        assert f"'number': {number}" in str(turn.content)
+    assert len(set(processes(stand_in))) == 2
+    assert "tool_use" not in str(sent(stand_in.requests[-1])), "nor is anything left of them"
+
+
 async def test_a_parked_process_is_ended_after_its_time(start_engine: StartEngine, stand_in: StandIn) -> None:
     engine = await start_engine(reuse_processes=True, parked_timeout=0.01)
     question = user(calling({"name": "clock-2_x", "input": {}}))

@@ -39,6 +39,8 @@ class AnswerReader:
     def __init__(self) -> None:
         self.finished = False
         self.thought = False
+        self.called: set[str] = set()
+        """The tools that were called, by the names that the model knows them by."""
         self._usage = Usage()
         self._limit: RateLimitStatus | None = None
         self._started = False
@@ -81,6 +83,7 @@ class AnswerReader:
             case "content_block_start" if event["content_block"]["type"] == "tool_use":
                 block = event["content_block"]
                 self._calls += 1
+                self.called.add(block["name"])
                 return [ToolCall(self._calls - 1, block["id"], block["name"].removeprefix(PREFIX))]
             case "content_block_start" if event["content_block"]["type"] in ("thinking", "redacted_thinking"):
                 self.thought = self.thought or event["index"] == 0

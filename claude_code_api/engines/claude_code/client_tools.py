@@ -39,6 +39,7 @@ class ClientTools:
     """The tools of one conversation, and the calls that wait for a result, by their ids."""
 
     def __init__(self, tools: tuple[Tool, ...]) -> None:
+        self.names = frozenset(PREFIX + tool.name for tool in tools)
         self._listed = [_offered(tool) for tool in tools]
         self._results: dict[str, asyncio.Future[ToolResult]] = {}
 

@@ -127,6 +127,8 @@ class Pool:
                 return await self.spares.start(credential.id)
             if least := self._least_needed():
                 self._remove(least[1])
+                if least[1].owner == owner and await _resumed(least[1], conversation, credential):
+                    return least[1]  # it waits for a tool, perhaps in vain
                 await least[1].end()
             else:
                 await self.spares.added()
