@@ -114,17 +114,6 @@ class Session:
             count -= 1
         return count
 
-    def _held(self, conversation: Conversation) -> int:
-        """How many turns of a conversation's past are those of this process, from its beginning."""
-        past = conversation.messages[:-1]
-        pairs = zip(past[::2], past[1::2], strict=False)
-        count = 0
-        for turn, (asked, answered) in zip(self.turns, pairs, strict=False):
-            if (turn.asked, turn.answered) != (digest_of(asked), digest_of(answered)):
-                break
-            count += 1
-        return count
-
     def is_about(self, conversation: Conversation, shared: int) -> bool:
         """Whether it holds this very conversation: all of it, an answer of its own, or the question that is asked
         again. `shared` turns alone do not tell, since many conversations can begin with the same examples.
@@ -132,8 +121,6 @@ class Session:
         if self._waiting and self._held(conversation) == len(self.turns):
             return True  # its calls are answered there
         if shared and (shared == len(self.turns) or not all(turn.written for turn in self.turns[:shared])):
-            return True
-        if self._waiting and self._held(conversation) == len(self.turns):  # but goes on with more than the results
             return True
         asked_here = shared < len(self.turns) and 2 * shared + 1 == len(conversation.messages)
         return asked_here and self.turns[shared].asked == digest_of(conversation.messages[-1])
