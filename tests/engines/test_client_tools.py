@@ -291,3 +291,39 @@ async def test_128_tools_are_offered(engine: ClaudeCode, stand_in: StandIn) -> N
     tools = tuple(Tool(name=f"t{number}", input_schema={"type": "object"}) for number in range(128))
     await ask(engine, asking(user("Hello"), tools=tools))
     assert len(stand_in.requests[0].body["tools"]) == 128
+
+
+async def test_any_name_and_a_long_description_arrive_whole(engine: ClaudeCode, stand_in: StandIn) -> None:
+    names = ("a__b", "mcp__x", "-a", "1a", "_", "x" * 64, "Bash", "Read", "mcp__client__y", "constructor", "A", "a")
+    schema = {"type": "object", "properties": {"x": {"type": "string", "description": "x" * 9000}}}
+    tools = tuple(Tool(name=name, description="é" * 9000, input_schema=schema) for name in names)
+    await ask(engine, asking(user("Hello"), tools=tools))
+    offered = {tool["name"]: tool for tool in stand_in.requests[0].body["tools"]}
+    assert set(offered) == {f"mcp__client__{name}" for name in names}
+    assert all((t["description"], t["input_schema"]) == ("é" * 9000, schema) for t in offered.values())
+
+
+async def test_tools_that_changed_are_the_only_ones_offered_and_calls_of_old_ones_stay_in_history(
+    engine: ClaudeCode, stand_in: StandIn
+) -> None:
+    question = user(calling({"name": "get_weather", "input": {"city": "Paris"}}))
+    turn, _ = await ask(engine, asking(question))
+    answered, _ = await ask(engine, asking(question, turn, results(turn, "Sunny"), tools=(CLOCK,)))
+    assert answered.content == (Text("Done."),)
+    body = stand_in.requests[-1].body
+    assert [tool["name"] for tool in body["tools"]] == ["mcp__client__clock-2_x"]
+    assert [block["type"] for _, blocks in sent(stand_in.requests[-1]) for block in blocks if "name" in block] == [
+        "tool_use"
+    ]
+
+
+async def test_a_call_of_a_tool_that_is_not_offered_is_the_clients_to_answer(
+    engine: ClaudeCode, stand_in: StandIn
+) -> None:
+    question = user(calling({"name": "gone", "input": {}}))
+    turn, _ = await ask(engine, asking(question))
+    assert [block.name for block in turn.content if isinstance(block, ToolUse)] == ["gone"]
+    answered, _ = await ask(engine, asking(question, turn, results(turn, "There is none")))
+    assert answered.content == (Text("Done."),)
+    assert "There is none" in str(sent(stand_in.requests[-1])[-1])
+    assert len(stand_in.requests) == 2, "Claude Code asked nothing by itself"

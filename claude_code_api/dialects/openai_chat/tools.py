@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from claude_code_api.conversation import Tool, ToolChoice
 from claude_code_api.dialects.openai_chat.faults import invalid_value, unsupported
+from claude_code_api.dialects.openai_chat.json_schema import fault_of
 from claude_code_api.dialects.openai_chat.schema import (
     AllowedToolsChoice,
     CustomChoice,
@@ -15,6 +17,9 @@ from claude_code_api.dialects.openai_chat.schema import (
     NamedFunction,
     Request,
 )
+
+_PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+"""Anthropic's rule for the names of a tool's own parameters; those within them are free."""
 
 
 def read_tools(request: Request) -> tuple[Tool, ...]:
@@ -76,6 +81,15 @@ def _input_schema(parameters: dict[str, Any] | None, path: str) -> dict[str, Any
     if parameters.get("type") != "object":
         reason = "a tool's parameters are a JSON schema of the type `object`"
         raise invalid_value(reason, path, code="invalid_function_parameters")
+    if fault := fault_of(parameters):
+        reason, at = fault
+        raise invalid_value(
+            f"no JSON schema of the draft 2020-12: {reason}", f"{path}{at}", code="invalid_function_parameters"
+        )
+    for name in parameters.get("properties", ()):
+        if not _PROPERTY.fullmatch(name):
+            reason = f"Claude takes parameters whose names match {_PROPERTY.pattern}, and this one is {name[:80]!r}"
+            raise invalid_value(reason, f"{path}.properties", code="invalid_function_parameters")
     return parameters
 
 

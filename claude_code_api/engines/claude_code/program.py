@@ -64,6 +64,7 @@ QUIET = dict.fromkeys(
 ) | {
     # what a client's tool brings is passed on whole, whenever it comes
     "MAX_MCP_OUTPUT_TOKENS": "100000000",
+    "CLAUDE_CODE_MAX_MCP_DESCRIPTION_LENGTH": "100000000",  # longer ones would be cut off
     "MCP_TOOL_TIMEOUT": "100000000",
     "CLAUDE_CODE_SDK_MCP_TOOL_IDLE_TIMEOUT": "0",
     "ENABLE_TOOL_SEARCH": "false",

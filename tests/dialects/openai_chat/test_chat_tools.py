@@ -95,6 +95,28 @@ def test_up_to_128_tools_are_taken(ask: Ask) -> None:
         ({"name": "now", "parameters": {}}, "parameters", "invalid_function_parameters"),
         ({"name": "now", "parameters": {"type": "string"}}, "parameters", "invalid_function_parameters"),
         ({"name": "now", "parameters": {"type": ["object"]}}, "parameters", "invalid_function_parameters"),
+        *(
+            (
+                {"name": "now", "parameters": {"type": "object", **wrong}},
+                f"parameters{at}",
+                "invalid_function_parameters",
+            )
+            for wrong, at in (
+                ({"properties": {"a b": {}}}, ".properties"),
+                ({"properties": {"$top": {}}}, ".properties"),
+                ({"properties": {"x" * 65: {}}}, ".properties"),
+                ({"properties": []}, ".properties"),
+                ({"properties": {"x": "number"}}, ".properties[...]"),
+                ({"properties": {"x": {"type": "wrong"}}}, ".properties[...].type"),
+                ({"properties": {"x": {"type": "array", "items": [{}]}}}, ".properties[...].items"),
+                ({"properties": {"x": {"exclusiveMinimum": True}}}, ".properties[...].exclusiveMinimum"),
+                ({"properties": {"x": {"required": True}}}, ".properties[...].required"),
+                ({"properties": {"x": {"anyOf": []}}}, ".properties[...].anyOf"),
+                ({"properties": {"x": {"minLength": -1}}}, ".properties[...].minLength"),
+                ({"required": ["a", "a"]}, ""),
+                ({"$id": "##"}, ".$id"),
+            )
+        ),
         ({"name": "weather"}, "name", "invalid_value"),
     ],
 )
@@ -173,3 +195,21 @@ def test_the_older_choice_is_the_same(ask: Ask, choice: Any, expected: ToolChoic
 def test_a_wrong_choice_is_named(ask: Ask, fields: Any, param: str, code: str) -> None:
     fault = refusal(lambda: ask(**fields))
     assert (fault.status, fault.code, fault.param) == (400, code, param)
+
+
+def test_schemas_that_claude_takes_arrive_as_they_are(ask: Ask) -> None:
+    schema = {
+        "type": "object",
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "properties": {
+            "z": {"type": ["string", "null"], "default": None, "enum": ["a", None], "nullable": True, "format": "any"},
+            "a": {"$ref": "#/$defs/node"},
+            "free": True,
+            "n": {"type": "integer", "minimum": 1, "maximum": 2.5, "maxLength": 5.0, "x-own": {"type": 1}},
+        },
+        "$defs": {"node": {"type": "object", "properties": {"$next": {"$ref": "#/$defs/node"}}}},
+        "anyOf": [{"required": ["z"]}, {"required": ["a"]}],
+        "additionalProperties": False,
+    }
+    (found,) = ask(tools=[tool(name="f", parameters=schema)]).conversation.tools
+    assert found.input_schema == schema
