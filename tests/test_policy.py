@@ -25,7 +25,6 @@ WAITING = {
     "A3": "the web interface",
     "A4": "the web interface",
     "A5": "the web interface",
-    "K3": "the policy's core: rotation with a grace period, streams that end with their key",
     "K4": "the policy's core: last use, from usage",
     "K5": "the policy's core: usage by key, model and day",
     "T6": "the policy's core: last use, from usage",

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from claude_code_api.access.api_keys import ApiKey, ApiKeys
 from claude_code_api.access.credentials import CredentialRecord, Credentials
+from claude_code_api.access.key_file import read_key_file
 from claude_code_api.access.key_sources import key_source
 from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.own_secrets import open_vault
@@ -20,7 +23,15 @@ from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.database import Database
 
-__all__ = ["Access", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Rotation"]
+__all__ = ["Access", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Imported", "Rotation"]
+
+
+class Imported(msgspec.Struct):
+    """What came of a key file: new keys, keys that were here already, and how many credentials were made."""
+
+    keys: list[ApiKey] = []
+    known: int = 0
+    credentials: int = 0
 
 
 class Access:
@@ -50,6 +61,20 @@ class Access:
             chain = Chain(audit_key)
             audit = AuditLog(database, chain, Anchor(settings.audit_anchor_path, chain))
             yield cls(directory, database, vault, pepper, audit)
+
+    async def import_keys(self, content: bytes, by: str = COMMAND_LINE) -> Imported:
+        """The keys of a key file (see `key_file`), all or none; those that are here already stay as they are."""
+        imported = Imported()
+        entries = await asyncio.to_thread(read_key_file, content)
+        async with self.audit.change(by, announced=True) as change:
+            for entry in entries:
+                credential, made = await self.credentials.bring(change, entry.name, entry.token)
+                imported.credentials += made
+                if key := await self.keys.bring(change, entry, credential):
+                    imported.keys.append(key)
+                else:
+                    imported.known += 1
+        return imported
 
     async def rotate_master_key(self, by: str = COMMAND_LINE) -> Rotation:
         """Everything sealed comes under a new master key, while others use it; VaultFailure says why it cannot.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import hmac
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,14 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claude_code_api.access import key_text, names
 from claude_code_api.access.credentials import find_credential
+from claude_code_api.access.key_file import KeyEntry
 from claude_code_api.access.memory import Memory
 from claude_code_api.access.names import COMMAND_LINE
-from claude_code_api.audit import AuditLog
+from claude_code_api.audit import AuditLog, Change
 from claude_code_api.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Rates
 from claude_code_api.storage.database import Database
-from claude_code_api.storage.tables import api_keys
+from claude_code_api.storage.tables import api_keys, usage_last_uses
+
+GRACE = timedelta(hours=24)
+"""How long a key that was rotated is good beside the new one, unless told otherwise."""
 
 REMEMBERED = 10_000
 """Keys that one process keeps in memory; about 1 kB each."""
@@ -53,6 +57,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    replaced_by: str | None = None
 
     @property
     def is_live(self) -> bool:
@@ -112,13 +117,74 @@ class ApiKeys:
             "created_by": names.checked(by, "created_by"),
             "expires_at": _checked_expiry(expires_at),
             "revoked_at": None,
+            "replaced_by": None,
         }
         async with self._audit.change(by, announced=True) as change:
             row["credential_id"] = (await find_credential(change.connection, credential))["id"]
-            inserted = api_keys.insert().values(**row, hash=self._hash(text), checksummed=True)
-            await change.connection.execute(inserted)
+            await self._insert(change, row, text)
             await change.note("key.created", identifier, name=row["name"], credential=row["credential_id"])
         return _api_key(row), text
+
+    async def rotate(
+        self, id_or_name: str, grace: timedelta = GRACE, *, by: str = COMMAND_LINE
+    ) -> tuple[ApiKey, Secret, ApiKey]:
+        """A new key of the same name and limits, its text, and the old one, which is good for `grace` longer.
+
+        Without any grace the old one is revoked. Conflict where it is not live any more, or was rotated already.
+        """
+        text = key_text.generate()
+        now = datetime.now(UTC)
+        async with self._audit.change(by, announced=True) as change:
+            old = await _find(change.connection, id_or_name)
+            if not old.is_live or old.replaced_by:
+                state = "was rotated already" if old.replaced_by else "is not live any more"
+                raise Conflict(f"The API key {old.name!r} ({old.id}) {state}; make a new one.")
+            row = {
+                **msgspec.structs.asdict(old),
+                "id": names.new_id("key"),
+                "hint": text.hint,
+                "models": list(old.models),
+                "created_at": now,
+                "created_by": names.checked(by, "created_by"),
+            }
+            del row["last_used_at"]
+            await self._insert(change, row, text)
+            ends = min(now + grace, old.expires_at or datetime.max.replace(tzinfo=UTC))
+            left: dict[str, Any] = {"expires_at": ends} if grace else {"revoked_at": now}
+            this = api_keys.update().where(api_keys.c.id == old.id)
+            await change.connection.execute(this.values(**left, replaced_by=row["id"]))
+            await change.note("key.rotated", old.id, name=old.name, new=row["id"], **left)
+        return _api_key(row), text, msgspec.structs.replace(old, **left, replaced_by=row["id"])
+
+    async def bring(self, change: Change, entry: KeyEntry, credential_id: str) -> ApiKey | None:
+        """A key that was made elsewhere, as a part of a change; None where it is here already."""
+        this = api_keys.c.hash == self._hash(entry.key)
+        if await change.connection.scalar(select(exists().where(this))):
+            return None
+        row: dict[str, Any] = {
+            "id": names.new_id("key"),
+            "name": entry.name,
+            "credential_id": credential_id,
+            "hint": entry.key.hint,
+            "models": [],
+            "rate_limit": None,
+            "max_concurrent": None,
+            "created_at": entry.created_at,
+            "created_by": "import",
+            "expires_at": None,
+            "revoked_at": None,
+            "replaced_by": None,
+        }
+        await self._insert(change, row, entry.key)
+        await change.note("key.imported", str(row["id"]), name=entry.name, credential=credential_id)
+        if entry.last_used_at:
+            used = {"key_id": row["id"], "credential_id": credential_id, "used_at": entry.last_used_at}
+            await change.connection.execute(usage_last_uses.insert().values(used))
+        return _api_key(row)
+
+    async def _insert(self, change: Change, row: dict[str, Any], text: Secret) -> None:
+        ours = key_text.is_well_formed(text)
+        await change.connection.execute(api_keys.insert().values(**row, hash=self._hash(text), checksummed=ours))
 
     async def get(self, id_or_name: str) -> ApiKey:
         """By id, or by name: the live key that bears it, else the latest. Conflict where several live ones do."""
@@ -185,7 +251,7 @@ async def _find(connection: AsyncConnection, id_or_name: str) -> ApiKey:
         .order_by(api_keys.c.created_at.desc())
     )
     found = [_api_key(row) for row in rows.mappings()]
-    live = [key for key in found if key.is_live]
+    live = [key for key in found if key.is_live and not key.replaced_by]
     for key in found:
         if key.id == sought:
             return key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import time
 from datetime import UTC, datetime
+from itertools import chain, count
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from claude_code_api.access.memory import Memory
 from claude_code_api.access.names import COMMAND_LINE, GATEWAY
 from claude_code_api.access.stored_vault import StoredVault
 from claude_code_api.access.vault import Place
-from claude_code_api.audit import AuditLog
+from claude_code_api.audit import AuditLog, Change
 from claude_code_api.conversation import RateLimitStatus
 from claude_code_api.credential import Credential, CredentialKind, kind_of
 from claude_code_api.errors import Conflict, NotFound
@@ -62,18 +63,34 @@ class Credentials:
 
     async def add(self, name: str, token: Secret, *, by: str = COMMAND_LINE) -> CredentialRecord:
         """Conflict where the name is taken, InvalidRequest for a token of no known form."""
-        identifier = names.new_id("cred")
-        row = {"id": identifier, "name": names.checked(name), "kind": kind_of(token), "created_at": datetime.now(UTC)}
+        kept = names.checked(name)
         try:
             async with self._audit.change(by, announced=True) as change:
-                row |= await self._sealed(change.connection, identifier, token)
-                await change.connection.execute(credentials.insert().values(row))
-                await change.note("credential.added", identifier, name=row["name"], kind=row["kind"])
+                identifier = await self._insert(change, kept, token)
                 return _record(await find_credential(change.connection, identifier))
         except IntegrityError:
-            raise Conflict(
-                f"There is a credential {row['name']!r} already; replace or remove it.", param="name"
-            ) from None
+            raise Conflict(f"There is a credential {kept!r} already; replace or remove it.", param="name") from None
+
+    async def bring(self, change: Change, name: str, token: Secret) -> tuple[str, bool]:
+        """The id of the credential with this token, as a part of a change; and whether it was made, under a name
+        like this one.
+        """
+        rows = await change.connection.execute(select(credentials).where(credentials.c.removed_at.is_(None)))
+        taken = set()
+        for row in rows.mappings():
+            taken.add(row["name"])
+            if await self._vault.unseal(row["token"], _place(row["id"])) == token.reveal().encode():
+                return row["id"], False
+        free = next(each for each in chain([name], (f"{name[:90]} {n}" for n in count(2))) if each not in taken)
+        return await self._insert(change, free, token), True
+
+    async def _insert(self, change: Change, name: str, token: Secret) -> str:
+        identifier = names.new_id("cred")
+        row = {"id": identifier, "name": name, "kind": kind_of(token), "created_at": datetime.now(UTC)}
+        row |= await self._sealed(change.connection, identifier, token)
+        await change.connection.execute(credentials.insert().values(row))
+        await change.note("credential.added", identifier, name=name, kind=kind_of(token))
+        return identifier
 
     async def get(self, id_or_name: str) -> CredentialRecord:
         async with self._database.read() as connection:

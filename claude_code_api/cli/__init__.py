@@ -17,6 +17,7 @@ from claude_code_api import __version__
 from claude_code_api.cli import audit, credentials, keys, vault
 from claude_code_api.cli.demo import demo
 from claude_code_api.cli.doctor import doctor
+from claude_code_api.cli.import_ import import_
 from claude_code_api.cli.serve import serve
 from claude_code_api.errors import Failure
 from claude_code_api.operations.printable import printable
@@ -30,6 +31,7 @@ app.add_typer(credentials.app, name="credentials")
 app.add_typer(keys.app, name="keys")
 app.add_typer(vault.app, name="vault")
 app.add_typer(audit.app, name="audit")
+app.command("import")(import_)
 app.command()(doctor)
 app.command()(demo)
 

@@ -158,6 +158,33 @@ def revoke(id_or_name: Id, data_dir: DataDir = None, as_json: AsJson = False) ->
         print(f"Revoked the key {key.name!r} ({key.id}).")
 
 
+@app.command()
+def rotate(
+    id_or_name: Id,
+    grace: Annotated[
+        timedelta, typer.Option(metavar="TIME", parser=duration, help="How long the old key is good beside it [24h].")
+    ] = timedelta(hours=24),
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key in place of one, with the same name and limits, and print it this once.
+
+    Example: claude-code-api keys rotate my-program --grace 7d
+    """
+    key, secret, old = with_access(
+        settings_for(data_dir), "Rotating", lambda access: access.keys.rotate(id_or_name, grace)
+    )
+    if as_json:
+        import msgspec
+
+        print_json({**msgspec.to_builtins(key), "key": secret.reveal(), "replaced": msgspec.to_builtins(old)})
+        return
+    until = f"is good until {shown(old.expires_at)}" if grace else "is refused from now on"
+    print(f"This is the new key {key.name!r} ({key.id}). It cannot be shown again:", file=sys.stderr)
+    print(secret.reveal(), flush=True)
+    print(f"The old one ({old.id}, …{old.hint}) {until}.", file=sys.stderr)
+
+
 async def _keys_and_credentials(access: Access) -> tuple[list[ApiKey], dict[str, str]]:
     """All keys, and the names of credentials by id."""
     return await access.keys.list(), {each.id: each.name for each in await access.credentials.list()}

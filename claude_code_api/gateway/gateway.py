@@ -52,6 +52,14 @@ class Gateway:
             raise Unauthenticated("No API key was given. Send one as `Authorization: Bearer sk-…`.")
         return await self._access.keys.verify(presented)
 
+    def changes(self) -> int:
+        """Another number than before once a key or credential has changed."""
+        return self._access.database.generation.current
+
+    async def is_live(self, key: ApiKey) -> bool:
+        """Whether a key that was valid still is."""
+        return (await self._access.keys.get(key.id)).is_live
+
     async def models(self, key: ApiKey) -> list[Model]:
         """The models that a key may use, as Claude Code lists them for its credential."""
         return (await self._catalogue(key)).listed(key.models)

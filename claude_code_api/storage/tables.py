@@ -106,6 +106,7 @@ api_keys = Table(
     Column("expires_at", UTCDateTime),
     Column("revoked_at", UTCDateTime),
     Column("max_concurrent", Integer),  # requests at once; none of its own where it is empty
+    Column("replaced_by", String(32)),  # the key that a rotation put in its place
 )
 
 # --- usage ----------------------------------------------------------------------------------------------

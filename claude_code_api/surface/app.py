@@ -18,6 +18,7 @@ from claude_code_api.surface.cors import Cors
 from claude_code_api.surface.encryption_rule import HttpsAddress, is_admin_path, require_encryption
 from claude_code_api.surface.exchange import Exchange
 from claude_code_api.surface.gateway import Gateway
+from claude_code_api.surface.key_watch import KeyWatch
 from claude_code_api.surface.presented_key import presented_key
 from claude_code_api.surface.rate_limits import RateLimits, tightest
 
@@ -46,6 +47,7 @@ class App:
         self._gateway = gateway
         self._proxies = Proxies(settings.trusted_proxies)
         self._cors = Cors(settings.cors_origins)
+        self._watch = KeyWatch(gateway)
         # Apart, so that whoever has many addresses cannot push out what is counted of keys.
         self._by_address, self._by_key = RateLimits(), RateLimits()
         self._https = HttpsAddress(settings.https_port, (settings.host,), settings.public_url)
@@ -119,7 +121,8 @@ class App:
                 exchange.rate_headers = (tightest(by_key, by_address) or by_key).headers
                 if by_key.spent:
                     raise by_key.refusal
-            await handler(exchange, key)
+            with self._watch.watching(exchange, key):
+                await handler(exchange, key)
 
         return authenticated
 

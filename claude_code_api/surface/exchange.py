@@ -47,6 +47,7 @@ class Exchange:
         self.extra_headers: Fields = []
         self._send = send
         self._state: dict[str, object] = scope.setdefault("state", {})
+        self._task = asyncio.current_task()
         self._began = time.perf_counter()
 
     @property
@@ -101,6 +102,12 @@ class Exchange:
             headers.append((b"connection", b"close"))  # rather than read the rest of it
         self.notes["error"] = failure.code
         await self.answer(failure.status, error(failure), headers)
+
+    def end(self, failure: RequestFailure) -> None:
+        """Has the answer end with a failure, whatever it waits for."""
+        self._state[ENDED] = failure
+        if self._task:
+            self._task.cancel()
 
     # --- failing --------------------------------------------------------------------------------------------
 

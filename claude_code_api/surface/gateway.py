@@ -29,6 +29,14 @@ class Gateway(Protocol):
         """The events of one answer. Closing or cancelling it ends the work upstream."""
         ...
 
+    def changes(self) -> int:
+        """Another number than before once a key or credential has changed."""
+        ...
+
+    async def is_live(self, key: ApiKey) -> bool:
+        """Whether a key that was valid still is."""
+        ...
+
     def ready(self) -> bool:
         """Whether a request would be answered now."""
         ...

@@ -18,7 +18,7 @@ from claude_code_api.cli import keys as keys_module
 from claude_code_api.stand_in import oauth_token
 
 COMMANDS = [
-    ["audit", "list"], ["audit", "verify"],
+    ["audit", "list"], ["audit", "verify"], ["import"], ["keys", "rotate"],
     ["serve"], ["demo"], ["doctor"],
     *(["credentials", name] for name in ("add", "list", "test", "replace", "remove")),
     *(["keys", name] for name in ("create", "list", "show", "revoke")),

@@ -191,6 +191,17 @@ class TestClient:
         assert int(raised.value.response.headers["retry-after"]) > 0
 
 
+@pytest.mark.policy("K3")
+def test_a_revoked_key_ends_what_runs_under_it_and_the_call_upstream(gateway: Gateway, stand_in: StandIn) -> None:
+    with answering(gateway, LONG) as chunks:
+        key = gateway.access(lambda access: access.keys.list())[-1]
+        gateway.access(lambda access: access.keys.revoke(key.id))
+        with pytest.raises(openai.APIError) as raised:
+            rest(chunks)
+        assert raised.value.code == "invalid_api_key"
+        until(lambda: stand_in.requests[-1].disconnected)
+
+
 @pytest.mark.policy("N2")
 def test_sighup_has_the_certificate_read_again_while_an_answer_goes_on(
     gateway_process: MakeProcess, tmp_path: Path

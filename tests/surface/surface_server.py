@@ -66,6 +66,9 @@ class ScriptedGateway:
         self.before_key: Gate | None = None
         self.before_close: Gate | None = None
         self.presented: list[Secret | None] = []
+        self.change = 0
+        self.looked = threading.Event()
+        self.revoked: set[str] = set()
 
     async def authenticate(self, presented: Secret | None) -> Any:
         self.presented.append(presented)
@@ -75,6 +78,13 @@ class ScriptedGateway:
             raise Unauthenticated("No such API key.")
         text = presented.reveal()
         return SimpleNamespace(id="key_" + text[3], rate_limit=self.rate_limits[text])
+
+    def changes(self) -> int:
+        return self.change
+
+    async def is_live(self, key: Any) -> bool:
+        self.looked.set()
+        return key.id not in self.revoked
 
     async def models(self, key: Any) -> list[Model]:
         return [Model("sonnet", 0, "anthropic")]
