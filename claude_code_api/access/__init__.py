@@ -83,7 +83,7 @@ class Access:
         """
         with self._directory.rotation_lock():
             rotation = await rotate(self.database, self._vault)
-            await self.audit.note(by, "vault.rotated", rotation.key, records=rotation.records)
+            await self.audit.note(by, "vault.rotated", rotation.master_key_id, records=rotation.records)
             return rotation
 
     async def unfinished_rotation(self) -> int:

@@ -29,10 +29,10 @@ BATCH = 100
 
 
 class Rotation(msgspec.Struct, frozen=True):
-    """`key` is the new master key's id, `older` those that stay; `resumed` where another run had begun it."""
+    """The ids of the new master key and of those that stay; `resumed` where another run, or the operator, had begun."""
 
-    key: str
-    older: list[str]
+    master_key_id: str
+    older_ids: list[str]
     records: int
     resumed: bool
 

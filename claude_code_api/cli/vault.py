@@ -31,7 +31,7 @@ def rotate(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(done)
         return
-    print(f"{done.records} records are encrypted under the master key {done.key} now.")
+    print(f"{done.records} records are encrypted under the master key {done.master_key_id} now.")
     where = "" if settings.master_key or settings.master_key_command else f" in {settings.master_key_path}"
-    print(f"Older keys stay{where} as long as backups need them: {', '.join(done.older)}.", file=sys.stderr)
+    print(f"Older keys stay{where} as long as backups need them: {', '.join(done.older_ids)}.", file=sys.stderr)
     print("Keep a copy of the new one apart.", file=sys.stderr)

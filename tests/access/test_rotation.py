@@ -88,9 +88,9 @@ async def test_everything_comes_under_a_new_key_and_opens(own_settings: Settings
         before = await pepper(access)
         done = await access.rotate_master_key()
         assert await pepper(access) == before
-    assert (done.older, done.records, done.resumed) == ([old], 3, False), "pepper, audit key and token"
-    assert keys_in(own_settings) == [done.key, old]
-    assert keys_needed(own_settings) == {done.key}
+    assert (done.older_ids, done.records, done.resumed) == ([old], 3, False), "pepper, audit key and token"
+    assert keys_in(own_settings) == [done.master_key_id, old]
+    assert keys_needed(own_settings) == {done.master_key_id}
     await opens(own_settings, key, token)
     set_keys(own_settings, own_settings.master_key_path.read_text().splitlines()[1])  # the new one alone
     await opens(own_settings, key, token)
@@ -118,10 +118,10 @@ async def test_the_old_key_alone_no_longer_opens_it_and_changes_nothing(own_sett
         done = await access.rotate_master_key()
     set_keys(own_settings, old)
     for _ in range(2):
-        with pytest.raises(VaultFailure, match=f"needs the key {done.key}. Nothing was changed"):
+        with pytest.raises(VaultFailure, match=f"needs the key {done.master_key_id}. Nothing was changed"):
             async with Access.open(own_settings, migrate=True):
                 pytest.fail("opened")
-    assert keys_needed(own_settings) == {done.key}
+    assert keys_needed(own_settings) == {done.master_key_id}
     assert own_settings.master_key_path.read_text() == old
 
 
@@ -140,7 +140,7 @@ async def test_a_copy_from_before_opens_with_its_key_and_with_the_keyring(
     # and from there a rotation brings it under the newest key, without another one
     async with Access.open(given_only(data_dir=tmp_path / "with the keyring")) as access:
         done = await access.rotate_master_key()
-    assert (done.resumed, done.key) == (True, keys_in(own_settings)[0])
+    assert (done.resumed, done.master_key_id) == (True, keys_in(own_settings)[0])
 
 
 async def test_who_has_it_open_goes_on_and_seals_under_the_new_key(own_settings: Settings, token: Secret) -> None:
@@ -153,7 +153,7 @@ async def test_who_has_it_open_goes_on_and_seals_under_the_new_key(own_settings:
             await running.credentials.add(f"new-{number}", added)
             await running.credentials.replace("mine", token)
             assert (await other.credentials.unlock(f"new-{number}")).token == added
-            assert keys_needed(own_settings) == {done.key}
+            assert keys_needed(own_settings) == {done.master_key_id}
 
 
 async def test_what_is_stored_meanwhile_is_not_missed(
@@ -167,7 +167,7 @@ async def test_what_is_stored_meanwhile_is_not_missed(
             await running.credentials.add(f"c{number}", Secret(oauth_token(f"c{number}")))
 
         done, *_ = await asyncio.gather(other.rotate_master_key(), *(add(number) for number in range(20)))
-        assert keys_needed(own_settings) == {done.key}
+        assert keys_needed(own_settings) == {done.master_key_id}
         for number in range(20):
             assert (await running.credentials.unlock(f"c{number}")).token == Secret(oauth_token(f"c{number}"))
 
@@ -203,8 +203,8 @@ async def test_a_key_that_the_operator_put_first_is_the_new_one(own_settings: Se
         assert keys_needed(own_settings) == {old}
         done = await access.rotate_master_key()
     assert done.resumed
-    assert keys_in(own_settings) == [done.key, old]
-    assert keys_needed(own_settings) == {done.key}
+    assert keys_in(own_settings) == [done.master_key_id, old]
+    assert keys_needed(own_settings) == {done.master_key_id}
     await opens(own_settings, key, token)
 
 
@@ -256,9 +256,9 @@ async def test_a_key_that_the_running_one_cannot_get_stops_what_needs_it_and_not
         async with Access.open(both) as access:
             done = await access.rotate_master_key()
         await running.keys.verify(key)
-        with pytest.raises(VaultFailure, match=f"needs the master key {done.key}"):
+        with pytest.raises(VaultFailure, match=f"needs the master key {done.master_key_id}"):
             await running.credentials.unlock("mine")
-        with pytest.raises(VaultFailure, match=f"needs the master key {done.key}"):
+        with pytest.raises(VaultFailure, match=f"needs the master key {done.master_key_id}"):
             await running.credentials.add("other", token)
         assert [record.name for record in await running.credentials.list()] == ["mine"]
 

@@ -213,7 +213,7 @@ def test_a_master_key_from_elsewhere_is_tried(data_dir: Path, tmp_path: Path) ->
 
 
 def test_a_rotation_that_was_not_finished_is_pointed_out(run: Any, data_dir: Path) -> None:
-    store(data_dir, oauth_token("a"))
+    run("credentials", "add", "a", stdin=oauth_token("a"))
     path = data_dir / "master.key"
     path.write_text(f"{b64encode(b'n' * 32).decode()}\n{path.read_text()}")
     (finding,) = found(run("doctor", "--json"), "rotation")

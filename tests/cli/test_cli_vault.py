@@ -16,11 +16,11 @@ def test_a_rotation_tells_the_new_key_by_its_id_and_no_key_itself(run: Any, data
     run("credentials", "add", "main", stdin=oauth_token("main"))
     key = run("keys", "create", "program", "--credential", "main", "--json").json["key"]
     ran = run("vault", "rotate", "--json")
-    assert set(ran.json) == {"key", "older", "records", "resumed"}
-    assert (ran.json["records"], len(ran.json["older"]), ran.json["resumed"]) == (3, 1, False)
+    assert set(ran.json) == {"master_key_id", "older_ids", "records", "resumed"}
+    assert (ran.json["records"], len(ran.json["older_ids"]), ran.json["resumed"]) == (3, 1, False)
     again = run("vault", "rotate")
     assert (again.status, again.out.splitlines()[0].startswith("3 records are encrypted under")) == (0, True)
-    assert ran.json["key"] in again.err
+    assert ran.json["master_key_id"] in again.err
     assert str(data_dir / "master.key") in again.err
     for line in (data_dir / "master.key").read_text().splitlines():
         if not line.startswith("#"):

@@ -140,7 +140,7 @@ def test_the_master_key_is_rotated_while_it_answers(gateway: Secretive, stand_in
     assert ask(gateway, key, "As before") == "As before"
     keyring = KeyFile(gateway.settings.master_key_path).load()
     assert keyring is not None
-    assert keyring.ids == [done.key, *done.older]
+    assert keyring.ids == [done.master_key_id, *done.older_ids]
     assert len(keyring.ids) == 2
 
 
