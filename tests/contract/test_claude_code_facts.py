@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -30,6 +31,7 @@ from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.engines.claude_code.history import user_line
 from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.program import Program
+from claude_code_api.engines.claude_code.thinking import Thinking
 from claude_code_api.errors import RequestFailure
 from claude_code_api.stand_in import StandIn, script
 
@@ -146,6 +148,31 @@ class TestPrompts:
     async def test_no_tool_is_offered(self, engine: ClaudeCode, stand_in: StandIn) -> None:
         await answer(engine, chat("Hello"), oauth("anna"))
         assert not stand_in.requests[0].body.get("tools")
+
+
+class TestSurroundings:
+    """What Claude Code tells the model besides."""
+
+    @pytest.mark.parametrize("model", ["claude-haiku-4-5", "haiku"])
+    async def test_a_new_day_is_told_at_the_end_and_changes_nothing_before(
+        self, program: Program, stand_in: StandIn, model: str
+    ) -> None:
+        process = Process(
+            structs.replace(program, environment={**program.environment, "TZ": "Etc/GMT+12"}), "cred-anna"
+        )
+        await process.start()
+        await process.identity()
+        await process.open(oauth("anna"), "")
+        for zone in ("Etc/GMT+12", "Etc/GMT-14"):  # a day apart at any hour
+            await process.apply(Thinking(), {"model": model, "env": {"TZ": zone}})
+            process.send(user_line(Message("user", (Text("What day is it?"),)), ask=True))
+            while (await process.message(20))["type"] != "result":
+                pass
+        await process.end()
+        before, after = (str(request.body["messages"]) for request in stand_in.requests)
+        assert "The date has changed" not in before
+        assert "The date has changed" in after[after.rindex("'role': 'assistant'") :]
+        assert len(set(re.findall(r"\d{4}-\d\d-\d\d", after))) == 2
 
 
 class TestSettings:

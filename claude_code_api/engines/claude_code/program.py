@@ -47,6 +47,8 @@ QUIET = dict.fromkeys(
         "CLAUDE_CODE_DISABLE_FILE_MENTIONS",
         "CLAUDE_CODE_DISABLE_CLAUDE_MDS",
         "CLAUDE_CODE_DISABLE_AUTO_MEMORY",
+        # nor said anything of beside them, such as how many tokens may be left
+        "CLAUDE_CODE_DISABLE_ATTACHMENTS",
         # one request, one answer: no call of its own choice, and no other model than the one asked for
         "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK",
         "CLAUDE_CODE_DISABLE_REFUSAL_RETRY",

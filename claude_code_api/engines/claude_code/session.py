@@ -31,7 +31,7 @@ from claude_code_api.conversation import (
 from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code.answer import AnswerReader
 from claude_code_api.engines.claude_code.client_tools import ClientTools, is_carried
-from claude_code_api.engines.claude_code.history import Line, assistant_line, flag_settings, user_line
+from claude_code_api.engines.claude_code.history import CACHED_FOR, Line, assistant_line, flag_settings, user_line
 from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.thinking import always_thinking, thinking_of
 from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError
@@ -73,6 +73,8 @@ class Turn(msgspec.Struct, frozen=True):
     """Whether it came with a history, and was not answered here."""
     thought: bool = False
     """Whether the answer begins with thinking, which the process holds and no client does."""
+    marked: bool = False
+    """Whether Anthropic is asked to keep the conversation up to here in its cache."""
 
 
 class Session:
@@ -87,6 +89,7 @@ class Session:
         self._model = ""
         self._sampling: Sampling | None = None  # as it was last told
         self._always_thinking: frozenset[str] = frozenset()
+        self._cached_for = ""
         self._served = 0
         self._open_turn: str | None = None  # asked, and not yet one of `turns`
         self._running = False
@@ -153,6 +156,7 @@ class Session:
         """Makes a process that holds nothing the owner's. Gives what `initialize` answered."""
         self.owner = owner
         self._tools = ClientTools(conversation.tools)
+        self._cached_for = CACHED_FOR[credential.kind]
         opened = await self.process.open(credential, conversation.system, self._tools)
         self._always_thinking = always_thinking(opened.get("models") or ())
         await self._tell(conversation, credential)
@@ -274,14 +278,20 @@ class Session:
         return self.process.end()
 
     async def _write(self, past: Sequence[Message], model: str, patience: float) -> None:
-        """Past turns as they were, natively."""
+        """Past turns as they were, natively.
+
+        Their end is marked for Anthropic's cache. Claude Code marks the newest turn alone, which will not be the same
+        again in another process; Anthropic takes four marks, and three are Claude Code's.
+        """
+        free = not any(turn.marked for turn in self.turns)
         for asked, answered in zip(past[::2], past[1::2], strict=True):
+            marked = free and answered is past[-1]
             question = user_line(asked, ask=False)
             uuid, self._running = self._begin(asked, question["uuid"]), True
             self.process.send(question)
             await self._result(patience)  # without waiting for it the turns come out in the wrong order
-            self.process.send(assistant_line(answered, model))
-            self.turns.append(Turn(uuid, digest_of(asked), digest_of(answered), written=True))
+            self.process.send(assistant_line(answered, model, cached_for=self._cached_for if marked else None))
+            self.turns.append(Turn(uuid, digest_of(asked), digest_of(answered), written=True, marked=marked))
             self._open_turn = None
 
     def _begin(self, asked: Message, uuid: str) -> str | None:
