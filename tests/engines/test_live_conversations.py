@@ -16,7 +16,19 @@ from hypothesis import strategies as st
 from making import answer, chat, oauth, outcome, texts
 from msgspec import structs
 
-from claude_code_api.conversation import Base64Source, Conversation, Image, Message, Sampling, Text, TextDelta, Tool
+from claude_code_api.conversation import (
+    Base64Source,
+    Conversation,
+    Document,
+    Image,
+    Message,
+    Sampling,
+    Text,
+    TextDelta,
+    TextSource,
+    Tool,
+    ToolUse,
+)
 from claude_code_api.credential import Credential, CredentialKind
 from claude_code_api.engines.claude_code import ClaudeCode, pool, session
 from claude_code_api.engines.claude_code.process import Process
@@ -439,3 +451,39 @@ def test_the_digest_knows_images_and_where_they_stand() -> None:
     image, other = (Image(Base64Source("image/png", data)) for data in ("aaaa", "bbbb"))
     turns = [(image,), (other,), (Text("a"), image), (image, Text("a")), (Text("a"),), (image, image)]
     assert len({digest_of(Message("user", turn)) for turn in turns}) == len(turns)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-1e9, 1e9) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def in_javascript(value: object) -> object:
+    """What a client in JavaScript writes of a value that it has read: one kind of number, an order of its own."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {name: in_javascript(value[name]) for name in sorted(value)}
+        case list():
+            return [in_javascript(inner) for inner in value]
+        case _:
+            return value
+
+
+@given(st.dictionaries(st.text(max_size=3), values, max_size=3), st.text(max_size=9))
+def test_the_digest_of_a_call_does_not_depend_on_how_a_client_writes_its_arguments(
+    arguments: dict[str, object], text: str
+) -> None:
+    said = Message("assistant", (Text(text), ToolUse("c", "f", arguments)))
+    back = Message("assistant", (Text(text), ToolUse("c", "f", in_javascript(arguments))))  # type: ignore[arg-type]
+    assert digest_of(said) == digest_of(back)
+    assert digest_of(said) != digest_of(Message("assistant", (Text(text), ToolUse("c", "f", {**arguments, "more": 1}))))
+
+
+def test_the_digest_knows_documents_and_their_names() -> None:
+    pdf, text = Base64Source("application/pdf", "aaaa"), TextSource("aaaa")
+    blocks = [Document(pdf), Document(text), Document(pdf, "a"), Document(pdf, "b"), Image(pdf), Text("aaaa")]
+    assert len({digest_of(Message("user", (block,))) for block in blocks}) == len(blocks)

@@ -364,7 +364,8 @@ class _Collected:
 def digest_of(message: Message) -> bytes:
     """A digest of what a turn says, the same for what was answered and for what clients send back of it.
 
-    They join and split texts, and trim them; an image is its bytes.
+    They join and split texts, and trim them; they write the arguments of calls anew, in any order, and those in
+    JavaScript write 1.0 as 1. An image is its bytes.
     """
     digest = blake2b(digest_size=16)
     for block in _joined(message.content):
@@ -379,4 +380,26 @@ def _joined(blocks: Sequence[Block]) -> list[Block]:
             joined[-1] = Text(joined[-1].text + block.text)
         else:
             joined.append(block)
-    return [Text(block.text.strip()) if isinstance(block, Text) else block for block in joined]
+    return [_plain(block) for block in joined]
+
+
+def _plain(block: Block) -> Block:
+    match block:
+        case Text(text):
+            return Text(text.strip())
+        case ToolUse(call_id, name, arguments):
+            return ToolUse(call_id, name, _whole_numbers(arguments))
+        case _:
+            return block
+
+
+def _whole_numbers(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {name: _whole_numbers(inner) for name, inner in value.items()}
+        case list():
+            return [_whole_numbers(inner) for inner in value]
+        case _:
+            return value
