@@ -93,7 +93,7 @@ class Chat:
 def _note(event: Event, exchange: Exchange) -> None:
     """What the log tells of an answer: its model and figures."""
     notes = exchange.notes
-    if isinstance(event, TextDelta | ToolCall):
+    if isinstance(event, (TextDelta, ToolCall)):  # a union would be made anew each time
         if "first_token_ms" not in notes:
             notes["first_token_ms"] = exchange.elapsed_ms
     elif isinstance(event, Started):
