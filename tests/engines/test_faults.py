@@ -290,7 +290,7 @@ class TestLeft:
                     break
             left = busy(engine)
             assert left
-            await until(left.turns.full)
+            await until(lambda: len(left.said) >= process.BUFFERED_MESSAGES)
         assert live(engine).process is left, "the answer to the interrupt stood behind what nobody read"
         await served(engine)
 
@@ -298,14 +298,14 @@ class TestLeft:
         await served(engine)
         waiting = asyncio.create_task(live(engine).process.message(5.0))
         await asyncio.sleep(0)
-        live(engine).process.turns.put_nowait({"type": "result"})
+        live(engine).process.said.put({"type": "result"})
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
 
     async def test_what_was_said_between_turns_is_no_part_of_the_next(self, engine: ClaudeCode) -> None:
         await served(engine)
-        live(engine).process.turns.put_nowait({"type": "result", "is_error": True, "api_error_status": 429})
+        live(engine).process.said.put({"type": "result", "is_error": True, "api_error_status": 429})
         await served(engine)
 
     async def test_a_result_that_is_brought_twice_is_one(self, engine: ClaudeCode) -> None:

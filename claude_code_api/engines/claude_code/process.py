@@ -27,7 +27,8 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionE
 from claude_code_api.credential import Credential, CredentialKind
 from claude_code_api.engines.claude_code.client_tools import SERVER, ClientTools
 from claude_code_api.engines.claude_code.faults import Faults
-from claude_code_api.engines.claude_code.lines import Message, Unreadable, decoded, lines_of
+from claude_code_api.engines.claude_code.lines import Output, decoded
+from claude_code_api.engines.claude_code.mailbox import Mailbox, Message
 from claude_code_api.engines.claude_code.program import Program
 from claude_code_api.engines.claude_code.thinking import Thinking
 from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError, UpstreamTimeout
@@ -51,7 +52,7 @@ class Process(Transport):
         self.faults = Faults() if faults is None else faults
         self.home = program.home(credential_id)
         self._scratch = program.scratch / token_hex(4)
-        self.turns: asyncio.Queue[Message | None] = asyncio.Queue(BUFFERED_MESSAGES)
+        self.said = Mailbox()
         self.stderr: deque[str] = deque(maxlen=20)
         self._program = program
         self._process: asyncio.subprocess.Process | None = None
@@ -60,7 +61,7 @@ class Process(Transport):
         self._control: asyncio.Queue[Message | None] = asyncio.Queue()
         self._answers: dict[str, asyncio.Future[Message]] = {}
         self._requests = itertools.count()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._output = Output(self._take)
         self._reaping: asyncio.Task[None] | None = None
         self._ended = False
         self._killed = False
@@ -72,20 +73,26 @@ class Process(Transport):
         """Starts the program in a process group of its own; it does nothing until `open`."""
         try:
             await asyncio.to_thread(self._make_directories)
-            self._process = await asyncio.create_subprocess_exec(
-                *self._program.command(os.getpid(), self.home, self._scratch),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=self._program.environment_of(self.home, self._scratch),
-                cwd=self._program.workplace,
-                start_new_session=True,
-            )
+            stdout = await self._output.open()
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._program.command(os.getpid(), self.home, self._scratch),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=stdout,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=self._program.environment_of(self.home, self._scratch),
+                    cwd=self._program.workplace,
+                    start_new_session=True,
+                )
+            finally:
+                os.close(stdout)
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+            self._output.close()
             with suppress(OSError):
                 self._scratch.rmdir()
             raise self._not_started(error) from error
-        self._tasks = [asyncio.create_task(self._read_stdout()), asyncio.create_task(self._read_stderr())]
+        self._output.ended.add_done_callback(lambda _: self._fall_silent())
+        self._errors = asyncio.create_task(self._read_stderr())
         self._watch = asyncio.create_task(self._watch_end())
 
     def _make_directories(self) -> None:
@@ -137,7 +144,7 @@ class Process(Transport):
         if self._process is None:
             return asyncio.sleep(0)
         self.kill()
-        self.forget()  # the reader may be waiting for room
+        self.forget()
         if self._reaping is None:
             self._reaping = asyncio.create_task(self._reap())
         return asyncio.shield(self._reaping)
@@ -150,14 +157,14 @@ class Process(Transport):
                 os.killpg(self.pid, signal.SIGKILL)
 
     async def _watch_end(self) -> None:
-        """Both tasks read to the end of a pipe, which a stray child of the program could keep open after it."""
+        """Both pipes are read to their ends, which a stray child of the program could keep open after it."""
         await self._running.wait()
         with suppress(ProcessLookupError):  # what is left of its group
             os.killpg(self.pid, signal.SIGKILL)
-        _, unfinished = await asyncio.wait(self._tasks, timeout=PIPES_TIMEOUT)
-        for task in unfinished:
-            task.cancel()
-        self._close_queues()
+        await asyncio.wait([self._output.ended, self._errors], timeout=PIPES_TIMEOUT)
+        self._output.close()
+        self._errors.cancel()
+        self._fall_silent()
 
     async def _reap(self) -> None:
         await self._watch
@@ -252,19 +259,18 @@ class Process(Transport):
     async def message(self, patience: float) -> Message:
         """The next message of the turn. UpstreamError when the process is gone, UpstreamTimeout when it is silent
         for `patience` seconds."""
-        if self._silent and self.turns.empty():
-            raise self.failure()
         with self._patient(patience):
-            async with asyncio.timeout(patience):  # `wait_for` would lose a cancellation that comes with a message
-                message = await self.turns.get()
+            message = await self.said.take(patience)
         if message is None:
             raise self.failure()
+        if len(self.said) < BUFFERED_MESSAGES // 2:
+            self._output.hold(False)
         return message
 
     def forget(self) -> None:
         """Drops what it has said: nothing that was said before a turn is part of it."""
-        while not self.turns.empty():
-            self.turns.get_nowait()
+        self.said.clear()
+        self._output.hold(False)
 
     def failure(self) -> UpstreamError:
         """Why it cannot go on. The log has the program's own last words; the client does not need them."""
@@ -280,20 +286,12 @@ class Process(Transport):
             raise RuntimeError("the process was not started")
         return self._process
 
-    async def _read_stdout(self) -> None:
-        try:
-            if (pipe := self._running.stdout) is not None:
-                async for line in lines_of(pipe):
-                    await self._take(line)
-        except Unreadable:
-            self.faults["unreadable"] += 1
-            self.kill()
-        finally:
-            self._close_queues()
-
-    def _close_queues(self) -> None:
+    def _fall_silent(self) -> None:
         if self._silent:
             return
+        if self._output.unreadable:
+            self.faults["unreadable"] += 1
+            self.kill()
         self._silent = True
         if not self._killed:
             self.faults["died"] += 1
@@ -301,10 +299,9 @@ class Process(Transport):
             if not answer.done():
                 answer.set_exception(UpstreamError("The Claude Code process ended."))
         self._control.put_nowait(None)
-        if not self.turns.full():  # else nobody waits at it; `message` sees the end behind what it holds
-            self.turns.put_nowait(None)
+        self.said.close()
 
-    async def _take(self, line: bytes) -> None:
+    def _take(self, line: bytes) -> None:
         message = decoded(line)
         if message is None:
             log.warning("claude code wrote no message", pid=self.pid, size=len(line))
@@ -316,7 +313,9 @@ class Process(Transport):
                 self._control.put_nowait(message)
             case "stream_event" | "assistant" | "user" | "result" | "rate_limit_event":
                 if not self._ended:
-                    await self.turns.put(message)
+                    self.said.put(message)
+                if len(self.said) >= BUFFERED_MESSAGES:
+                    self._output.hold(True)
 
     def _take_answer(self, message: Message) -> None:
         response = message["response"]

@@ -1,0 +1,98 @@
+"""What a process says is taken in order, by one reader, and nothing of it is lost to a deadline or a cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from claude_code_api.engines.claude_code import lines
+from claude_code_api.engines.claude_code.lines import Output, Unreadable
+from claude_code_api.engines.claude_code.mailbox import Mailbox
+
+
+def said(number: int) -> dict[str, int]:
+    return {"number": number}
+
+
+class TestMailbox:
+    async def test_messages_come_in_their_order_and_the_end_behind_them(self) -> None:
+        box = Mailbox()
+        waiting = asyncio.create_task(box.take(10))
+        await asyncio.sleep(0)
+        for number in range(3):
+            box.put(said(number))
+        box.close()
+        assert [await waiting, await box.take(10), await box.take(10), await box.take(10)] == [
+            said(0), said(1), said(2), None,
+        ]  # fmt: skip
+
+    async def test_silence_has_its_time(self) -> None:
+        box = Mailbox()
+        with pytest.raises(TimeoutError):
+            await box.take(0.01)
+        box.put(said(1))
+        assert await box.take(0) == said(1)
+
+    async def test_a_cancellation_that_comes_with_a_message_loses_neither(self) -> None:
+        box = Mailbox()
+        waiting = asyncio.create_task(box.take(10))
+        await asyncio.sleep(0)
+        box.put(said(1))
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await box.take(10) == said(1)
+
+    async def test_a_reader_that_waits_is_told_the_end(self) -> None:
+        box = Mailbox()
+        waiting = asyncio.create_task(box.take(10))
+        await asyncio.sleep(0)
+        box.close()
+        assert await waiting is None
+
+
+class TestOutput:
+    @pytest.mark.parametrize("size", [1, 2, 5, 1000])
+    async def test_lines_are_whole_however_they_are_cut_and_what_has_no_end_is_no_line(self, size: int) -> None:
+        written = b"one\n\ntwo\nthree\nhalf"
+        taken: list[bytes] = []
+        output = Output(taken.append)
+        for start in range(0, len(written), size):
+            output.data_received(written[start : start + size])
+        assert taken == [b"one", b"", b"two", b"three"]
+
+    @pytest.mark.parametrize("written", [b"x" * 100, b"bad\n", b"fine\nbad\nfine\n"])
+    async def test_what_cannot_be_read_ends_it(self, written: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lines, "LONGEST_LINE", 50)
+        taken: list[bytes] = []
+
+        def take(line: bytes) -> None:
+            if line == b"bad":
+                raise Unreadable
+            taken.append(line)
+
+        output = Output(take)
+        end = await output.open()
+        os.write(end, written)
+        await asyncio.wait_for(output.ended, 10)
+        os.close(end)
+        assert output.unreadable
+        assert len(taken) <= 1
+
+    async def test_held_it_leaves_the_pipe_to_its_writer_and_let_go_it_goes_on(self) -> None:
+        taken: list[bytes] = []
+        output = Output(taken.append)
+        end = await output.open()
+        output.hold(True)
+        os.write(end, b"one\n")
+        os.close(end)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not taken
+        assert not output.ended.done()
+        output.hold(False)
+        await asyncio.wait_for(output.ended, 10)
+        assert taken == [b"one"]
+        assert not output.unreadable
