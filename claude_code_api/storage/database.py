@@ -100,9 +100,9 @@ class Database:
             await connection.run_sync(upgrade, migrate)
 
 
-def insert_or(connection: AsyncConnection, table: Table) -> sqlite.Insert:
+def insert_or(dialect: str, table: Table) -> sqlite.Insert:
     """An insert that may say what happens to rows that are there already: `on_conflict_do_…`, the same for both."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return cast("sqlite.Insert", insert(table))
 
 

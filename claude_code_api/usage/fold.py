@@ -6,12 +6,15 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import structlog
 from msgspec import structs
 from sqlalchemy import case
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningInsert
 
 from claude_code_api.storage.database import Database, insert_or
 from claude_code_api.storage.tables import FIRST_TOKEN_BOUNDS, usage_hours, usage_last_uses, usage_records
@@ -26,6 +29,29 @@ SUMS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_token
 
 _HOUR_KEY = [column.name for column in usage_hours.primary_key]
 _HOUR_SUMS = [column.name for column in usage_hours.c if not column.primary_key]
+
+
+class _Statements(NamedTuple):
+    """Built once: for a few records that costs as much as to execute them."""
+
+    records: ReturningInsert[str]
+    hours: Insert
+    uses: Insert
+
+    @staticmethod
+    @lru_cache
+    def of(dialect: str) -> _Statements:
+        records = insert_or(dialect, usage_records).on_conflict_do_nothing()
+        hours, uses = insert_or(dialect, usage_hours), insert_or(dialect, usage_last_uses)
+        sums = {name: usage_hours.c[name] + hours.excluded[name] for name in _HOUR_SUMS}
+        known, given = usage_last_uses.c.used_at, uses.excluded.used_at
+        return _Statements(
+            records.returning(usage_records.c.request_id),
+            hours.on_conflict_do_update(index_elements=_HOUR_KEY, set_=sums),
+            uses.on_conflict_do_update(
+                index_elements=["key_id", "credential_id"], set_={"used_at": case((given > known, given), else_=known)}
+            ),
+        )
 
 
 async def fold(database: Database, segment: Segment) -> None:
@@ -46,8 +72,8 @@ async def fold(database: Database, segment: Segment) -> None:
 async def add(connection: AsyncConnection, records: Iterable[Record]) -> int:
     """Adds what is not there yet, to the records and to the sums alike; how many those were."""
     given = {record.request_id: record for record in records}
-    into_records = insert_or(connection, usage_records).on_conflict_do_nothing().returning(usage_records.c.request_id)
-    added = await connection.scalars(into_records, [structs.asdict(record) for record in given.values()])
+    statements = _Statements.of(connection.dialect.name)
+    added = await connection.scalars(statements.records, [structs.asdict(record) for record in given.values()])
     new = [given[request_id] for request_id in added]
     if new:
         await add_to_hours(connection, new)
@@ -67,10 +93,8 @@ async def add_to_hours(connection: AsyncConnection, records: Iterable[Record]) -
             row[name] += getattr(record, name)
         if record.first_token_ms is not None:
             row[f"first_token_{bisect_left(FIRST_TOKEN_BOUNDS, record.first_token_ms)}"] += 1
-    into_hours = insert_or(connection, usage_hours)
-    added = {name: usage_hours.c[name] + into_hours.excluded[name] for name in _HOUR_SUMS}
     await connection.execute(
-        into_hours.on_conflict_do_update(index_elements=_HOUR_KEY, set_=added),
+        _Statements.of(connection.dialect.name).hours,
         [dict(zip(_HOUR_KEY, key, strict=True)) | row for key, row in sums.items()],
     )
 
@@ -81,12 +105,8 @@ async def _note_uses(connection: AsyncConnection, records: list[Record]) -> None
     for record in records:
         pair = (record.key_id, record.credential_id)
         last[pair] = max(record.started_at, last.get(pair, record.started_at))
-    into_uses = insert_or(connection, usage_last_uses)
-    known, given = usage_last_uses.c.used_at, into_uses.excluded.used_at
     await connection.execute(
-        into_uses.on_conflict_do_update(
-            index_elements=["key_id", "credential_id"], set_={"used_at": case((given > known, given), else_=known)}
-        ),
+        _Statements.of(connection.dialect.name).uses,
         [{"key_id": key, "credential_id": credential, "used_at": at} for (key, credential), at in last.items()],
     )
 
