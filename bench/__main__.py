@@ -28,6 +28,7 @@ MEASURES: dict[str, Callable[[int], Awaitable[Figure]]] = {
     "unknown-prompt": first_token.unknown_prompt,
     "history": first_token.history,
     "processor-time": cost.processor_time,
+    "single-tokens": cost.processor_time_of_single_tokens,
     "memory": cost.memory,
 }
 

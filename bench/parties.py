@@ -20,14 +20,16 @@ import msgspec
 import psutil
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, StreamEvent
 
+from claude_code_api import environment
 from claude_code_api.access import Access
 from claude_code_api.conversation import Message, Text
 from claude_code_api.credential import Credential, CredentialKind
 from claude_code_api.engines.claude_code.history import user_line
 from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.program import Program
+from claude_code_api.engines.claude_code.thinking import Thinking
 from claude_code_api.secret import Secret
-from claude_code_api.settings import given_only, inherited_environment
+from claude_code_api.settings import given_only
 from claude_code_api.stand_in import oauth_token, script
 
 ROOT = Path(__file__).parent.parent
@@ -54,12 +56,12 @@ async def stand_in() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _child(*arguments: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _child(*arguments: str, **given: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Python as a child with an environment of its own, ended with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
-        env={**inherited_environment(), "PYTHONPATH": str(ROOT), **environment},
+        env={**environment.inherited(), "PYTHONPATH": str(ROOT), **given},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -104,16 +106,14 @@ class Gateway(msgspec.Struct, frozen=True):
 @asynccontextmanager
 async def gateway(directory: Path, upstream: str, **settings: Any) -> AsyncIterator[Gateway]:
     """With one credential and one key, and no limit to its requests."""
-    given = given_only(data_dir=directory / "data", anthropic_base_url=upstream)
-    async with Access.open(given, migrate=True) as access:
+    stored = given_only(data_dir=directory / "data", anthropic_base_url=upstream)
+    async with Access.open(stored, migrate=True) as access:
         await access.credentials.add("bench", Secret(oauth_token("bench")))
         _, key = await access.keys.create("bench", "bench")
-    environment = {
-        f"CCAPI_{name.upper()}": str(value) for name, value in {"rate_limit_per_ip": "off", **settings}.items()
-    }
-    command = ("-m", "claude_code_api", "serve", "--port", "0", "--https-port", "0", "--data-dir", str(given.data_dir))
+    given = {f"CCAPI_{name.upper()}": str(value) for name, value in {"rate_limit_per_ip": "off", **settings}.items()}
+    command = ("-m", "claude_code_api", "serve", "--port", "0", "--https-port", "0", "--data-dir", str(stored.data_dir))
     async with (
-        _child(*command, ANTHROPIC_BASE_URL=upstream, **environment) as process,
+        _child(*command, ANTHROPIC_BASE_URL=upstream, **given) as process,
         aiohttp.ClientSession() as client,
     ):
         assert process.stdout is not None
@@ -138,7 +138,7 @@ async def imports_only() -> AsyncIterator[int]:
 def sdk_options(url: str, home: Path, system: str, **options: Any) -> ClaudeAgentOptions:
     """What a program would give that wants an answer and nothing else."""
     home.mkdir(exist_ok=True)
-    environment = {
+    own = {
         "ANTHROPIC_BASE_URL": url,
         "CLAUDE_CODE_OAUTH_TOKEN": oauth_token("bench"),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -146,7 +146,7 @@ def sdk_options(url: str, home: Path, system: str, **options: Any) -> ClaudeAgen
         "CLAUDE_CONFIG_DIR": str(home),
     }
     return ClaudeAgentOptions(
-        system_prompt=system, model="haiku", tools=[], setting_sources=[], env=environment, cwd=home,
+        system_prompt=system, model="haiku", tools=[], setting_sources=[], env=own, cwd=home,
         include_partial_messages=True, **options,
     )  # fmt: skip
 
@@ -179,7 +179,8 @@ async def bare_program(directory: Path, upstream: str, system: str) -> AsyncIter
     try:
         token = Secret(oauth_token("bare"))
         credential = Credential(id="bare", name="bare", kind=CredentialKind.OAUTH, token=token)
-        await process.open(credential, system, {"model": "haiku"})
+        await process.open(credential, system)
+        await process.apply(Thinking(), {"model": "haiku"})
         yield process
     finally:
         await process.end()
