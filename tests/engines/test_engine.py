@@ -280,6 +280,31 @@ class TestFaults:
         assert isinstance(failure, UpstreamError)
 
 
+class TestWaiting:
+    async def test_the_requests_of_one_tenant_do_not_hold_up_anothers(
+        self, start_engine: StartEngine, stand_in: StandIn
+    ) -> None:
+        engine = await start_engine(max_processes=1)
+        served: list[str] = []
+
+        async def ask(tenant: str, text: str) -> None:
+            async with aclosing(engine.answer(chat(text), oauth("anna"), tenant)) as events:
+                assert isinstance(await anext(events), Accepted)
+                served.append(tenant)
+                async for _ in events:
+                    pass
+
+        first = asyncio.create_task(ask("greedy", f"Go {script(tokens=500, pause=0.02)}"))
+        await until(lambda: stand_in.requests)
+        waiting = []
+        for tenant in ("greedy", "greedy", "greedy", "modest"):
+            waiting.append(asyncio.create_task(ask(tenant, "Hello")))
+            await until(lambda: engine._pool.places.waiting == len(waiting))
+        first.cancel()
+        await asyncio.gather(*waiting)
+        assert served == ["greedy", "greedy", "modest", "greedy", "greedy"]
+
+
 class TestModels:
     async def test_only_so_many_listings_are_remembered(
         self, engine: ClaudeCode, monkeypatch: pytest.MonkeyPatch

@@ -127,17 +127,19 @@ class TestFinding:
 
 
 class TestWithoutATrace:
+    @pytest.mark.parametrize("model", ["haiku", "sonnet"])
     async def test_after_stepping_back_the_request_is_the_one_of_a_fresh_process(
-        self, engine: ClaudeCode, start_engine: StartEngine, stand_in: StandIn
+        self, engine: ClaudeCode, start_engine: StartEngine, stand_in: StandIn, model: str
     ) -> None:
+        """The second conversation's model may be another one."""
         await answer(engine, chat("Something secret"), oauth("anna"))
-        await answer(engine, chat("Fresh"), oauth("anna"))
+        await answer(engine, chat("Fresh", model=model), oauth("anna"))
         reused = stand_in.requests[-1]
         fresh_engine = await start_engine(reuse_processes=False)
-        await answer(fresh_engine, chat("Fresh"), oauth("anna"))
+        await answer(fresh_engine, chat("Fresh", model=model), oauth("anna"))
         fresh = stand_in.requests[-1]
         assert processes(stand_in) == ["p1", "p1", "p2"]
-        for part in ("messages", "system", "tools", "max_tokens", "thinking"):
+        for part in ("model", "messages", "system", "tools", "max_tokens", "thinking"):
             assert reused.body.get(part) == fresh.body.get(part)
 
     @pytest.mark.parametrize("end", ["max_tokens", "refusal", "empty", "error", "cancelled"])
@@ -247,6 +249,12 @@ class TestChoosing:
         await self.ask(engine, *self.EXAMPLES, "One", one, "More")
         await self.ask(engine, *self.EXAMPLES, "Other", other, "More")
         assert processes(stand_in) == ["p1", "p2", "p1", "p2"]
+
+    async def test_nor_do_those_that_begin_with_the_same_question(self, engine: ClaudeCode, stand_in: StandIn) -> None:
+        first = await self.ask(engine, "Hello")
+        await self.ask(engine, "Hello")
+        await self.ask(engine, "Hello", first, "More")
+        assert processes(stand_in) == ["p1", "p2", "p1"]
 
     async def test_the_same_question_again_takes_its_own_process(self, engine: ClaudeCode, stand_in: StandIn) -> None:
         await self.ask(engine, *self.EXAMPLES, "One")

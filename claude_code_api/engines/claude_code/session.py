@@ -118,15 +118,17 @@ class Session:
         return count
 
     def is_about(self, conversation: Conversation, shared: int) -> bool:
-        """Whether it holds this very conversation: all of it, an answer of its own, or the question that is asked
-        again. `shared` turns alone do not tell, since many conversations can begin with the same examples.
+        """Whether the turns shared are those of one conversation: all that it holds, or an answer of its own among
+        them, or the same question behind them. Else they may be examples that many conversations begin with.
         """
         if self._waiting and self._held(conversation) == len(self.turns):
             return True  # its calls are answered there
-        if shared and (shared == len(self.turns) or not all(turn.written for turn in self.turns[:shared])):
+        if not shared:
+            return False
+        if shared == len(self.turns) or not all(turn.written for turn in self.turns[:shared]):
             return True
-        asked_here = shared < len(self.turns) and 2 * shared + 1 == len(conversation.messages)
-        return asked_here and self.turns[shared].asked == digest_of(conversation.messages[-1])
+        at_the_end = 2 * shared + 1 == len(conversation.messages)
+        return at_the_end and self.turns[shared].asked == digest_of(conversation.messages[-1])
 
     @property
     def answers(self) -> int:
