@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import RowMapping, exists, or_, select
+from sqlalchemy import RowMapping, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claude_code_api.access import key_text, names
@@ -33,8 +33,14 @@ REMEMBERED = 10_000
 
 MOST_CONCURRENT = 100_000
 
+UNUSED_AFTER = timedelta(days=90)
+"""A live key that nobody used for so long is pointed out (policy K5)."""
+
 _RATES: TypeAdapter[str] = TypeAdapter(Rates)
 _COLUMNS = [column for column in api_keys.c if column.name not in {"hash", "checksummed"}]
+_LAST_USE = (
+    select(func.max(usage_last_uses.c.used_at)).where(usage_last_uses.c.key_id == api_keys.c.id).scalar_subquery()
+).label("last_used_at")
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +48,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
     `hint` is its last four characters, `models` what it may use (empty: every model), `rate_limit` as in
     "100/minute", `max_concurrent` the answers that it may have under way at once. `last_used_at` comes from the
-    usage records, without a write of its own, and is None until there are any.
+    usage records, without a write of its own; it is None until there are any, and for a key that was verified.
     """
 
     id: str
@@ -62,6 +68,11 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_live(self) -> bool:
         return self.revoked_at is None and (self.expires_at is None or datetime.now(UTC) < self.expires_at)
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it lives, and nobody has used it for long."""
+        return self.is_live and datetime.now(UTC) - (self.last_used_at or self.created_at) > UNUSED_AFTER
 
 
 class ApiKeys:
@@ -205,7 +216,7 @@ class ApiKeys:
     async def list(self) -> builtins.list[ApiKey]:
         """All keys, revoked and expired ones too, in the order in which they were made."""
         async with self._database.read() as connection:
-            rows = await connection.execute(select(*_COLUMNS).order_by(api_keys.c.created_at, api_keys.c.id))
+            rows = await connection.execute(select(*_COLUMNS, _LAST_USE).order_by(api_keys.c.created_at, api_keys.c.id))
             return [_api_key(row) for row in rows.mappings()]
 
     def _hash(self, text: Secret) -> bytes:
@@ -240,13 +251,13 @@ class ApiKeys:
 
 
 def _api_key(row: RowMapping | dict[str, Any]) -> ApiKey:
-    return ApiKey(**{**row, "models": tuple(row["models"]), "last_used_at": None})
+    return ApiKey(**{"last_used_at": None, **row, "models": tuple(row["models"])})
 
 
 async def _find(connection: AsyncConnection, id_or_name: str) -> ApiKey:
     sought = names.checked(id_or_name)
     rows = await connection.execute(
-        select(*_COLUMNS)
+        select(*_COLUMNS, _LAST_USE)
         .where(or_(api_keys.c.id == sought, api_keys.c.name == sought))
         .order_by(api_keys.c.created_at.desc())
     )

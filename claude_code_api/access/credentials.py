@@ -24,19 +24,25 @@ from claude_code_api.credential import Credential, CredentialKind, kind_of
 from claude_code_api.errors import Conflict, NotFound
 from claude_code_api.secret import Secret
 from claude_code_api.storage.database import Database
-from claude_code_api.storage.tables import api_keys, credentials
+from claude_code_api.storage.tables import api_keys, credentials, usage_last_uses
 
 REMEMBERED = 1_000
 """Credentials that one process keeps unlocked."""
 LIMIT_REFRESH = 60.0
 """Seconds after which a limit that has not changed is written again, for the time at which it was seen."""
 
+_LAST_USE = (
+    select(func.max(usage_last_uses.c.used_at))
+    .where(usage_last_uses.c.credential_id == credentials.c.id)
+    .scalar_subquery()
+).label("last_used_at")
+
 
 class CredentialRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A credential as it is shown: never the token, `hint` is its last four characters.
 
     `limit` is what Anthropic last said, seen at `limit_seen_at` (to the minute); `refused_at` is when Anthropic
-    first refused the token, None while it works.
+    first refused the token, None while it works. `last_used_at` comes from the usage records.
     """
 
     id: str
@@ -48,6 +54,7 @@ class CredentialRecord(msgspec.Struct, frozen=True, kw_only=True):
     limit: RateLimitStatus | None
     limit_seen_at: datetime | None
     refused_at: datetime | None
+    last_used_at: datetime | None
 
 
 class Credentials:
@@ -170,7 +177,7 @@ class Credentials:
         """All that are not removed, by name."""
         async with self._database.read() as connection:
             rows = await connection.execute(
-                select(credentials).where(credentials.c.removed_at.is_(None)).order_by(credentials.c.name)
+                select(credentials, _LAST_USE).where(credentials.c.removed_at.is_(None)).order_by(credentials.c.name)
             )
             return [_record(row) for row in rows.mappings()]
 
@@ -200,7 +207,7 @@ async def find_credential(connection: AsyncConnection, id_or_name: str) -> RowMa
     """The row of a credential that is not removed, by id before name; NotFound where there is none."""
     sought = names.checked(id_or_name, "credential")
     rows = await connection.execute(
-        select(credentials).where(
+        select(credentials, _LAST_USE).where(
             credentials.c.removed_at.is_(None), or_(credentials.c.id == sought, credentials.c.name == sought)
         )
     )
@@ -227,4 +234,5 @@ def _record(row: RowMapping) -> CredentialRecord:
         limit=limit,
         limit_seen_at=row["limit_seen_at"],
         refused_at=row["refused_at"],
+        last_used_at=row["last_used_at"],
     )

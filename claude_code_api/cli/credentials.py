@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
+MOST_NAMES = 3
+"""Keys that are named beside a credential."""
 KINDS = {"oauth": "OAuth token", "api_key": "Anthropic API key"}
 TERMS = {
     "oauth": (
@@ -78,15 +80,25 @@ def list_(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     Example: claude-code-api credentials list
     """
-    records = with_access(settings_for(data_dir), "Reading", lambda access: access.credentials.list())
+
+    async def read(access: Access) -> tuple[list[CredentialRecord], dict[str, list[str]]]:
+        users: dict[str, list[str]] = {}
+        for key in await access.keys.list():
+            if key.is_live:
+                users.setdefault(key.credential_id, []).append(key.name)
+        return await access.credentials.list(), users
+
+    records, users = with_access(settings_for(data_dir), "Reading", read)
     if as_json:
-        print_json(records)
+        import msgspec
+
+        print_json([{**msgspec.to_builtins(each), "keys": users.get(each.id, [])} for each in records])
     elif records:
         print_table(
-            ["Name", "Kind", "Ends in", "Stored", "State", "Id"],
+            ["Name", "Kind", "Ends in", "Stored", "State", "Last used", "Keys", "Id"],
             [
                 [each.name, KINDS[each.kind], f"…{each.hint}", shown(each.replaced_at or each.created_at),
-                 state(each), each.id]
+                 state(each), shown(each.last_used_at), _listed(users.get(each.id, [])), each.id]
                 for each in records
             ],
         )  # fmt: skip
@@ -154,6 +166,12 @@ def state(record: CredentialRecord) -> str:
     if limit and not limit.status.startswith("allowed") and (limit.resets_at or 0) > time.time():
         return f"limit reached, until {shown(datetime.fromtimestamp(limit.resets_at or 0, UTC))}"
     return "ready"
+
+
+def _listed(names: list[str]) -> str:
+    """The first few, and how many more."""
+    first, more = names[:MOST_NAMES], len(names) - MOST_NAMES
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "") or "-"
 
 
 def _described(record: CredentialRecord) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -83,9 +83,7 @@ def create(
 
     key, secret = with_access(settings_for(data_dir), "Making the key", make)
     if as_json:
-        import msgspec
-
-        print_json({**msgspec.to_builtins(key), "key": secret.reveal()})
+        print_json({**_described(key), "key": secret.reveal()})
         return
     print(f"This is the key {key.name!r} ({key.id}). It cannot be shown again:", file=sys.stderr)
     print(secret.reveal(), flush=True)
@@ -99,17 +97,24 @@ def list_(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     Example: claude-code-api keys list
     """
     keys, names = with_access(settings_for(data_dir), "Reading", _keys_and_credentials)
+    unused = [key for key in keys if key.is_unused]
     if as_json:
-        print_json(keys)
+        print_json([_described(key) for key in keys])
     elif keys:
         print_table(
-            ["Name", "Ends in", "State", "Credential", "Limit", "Made", "Id"],
+            ["Name", "Ends in", "State", "Credential", "Limit", "Made", "Last used", "Id"],
             [
                 [key.name, f"…{key.hint}", state(key), names.get(key.credential_id, key.credential_id),
-                 key.rate_limit or "-", shown(key.created_at), key.id]
+                 key.rate_limit or "-", shown(key.created_at), shown(key.last_used_at), key.id]
                 for key in keys
             ],
         )  # fmt: skip
+        if unused:
+            print(
+                f"{len(unused)} of them {'has' if len(unused) == 1 else 'have'} not been used for 90 days. "
+                "`claude-code-api keys revoke ID` revokes what nobody needs.",
+                file=sys.stderr,
+            )
     else:
         print("There is no key; `claude-code-api keys create NAME --credential C` makes one.", file=sys.stderr)
 
@@ -126,7 +131,7 @@ def show(id_or_name: Id, data_dir: DataDir = None, as_json: AsJson = False) -> N
 
     key, names = with_access(settings_for(data_dir), "Reading", find)
     if as_json:
-        print_json(key)
+        print_json(_described(key))
         return
     print_table(
         [key.name, ""],
@@ -153,7 +158,7 @@ def revoke(id_or_name: Id, data_dir: DataDir = None, as_json: AsJson = False) ->
     """
     key = with_access(settings_for(data_dir), "Revoking", lambda access: access.keys.revoke(id_or_name))
     if as_json:
-        print_json(key)
+        print_json(_described(key))
     else:
         print(f"Revoked the key {key.name!r} ({key.id}).")
 
@@ -190,9 +195,16 @@ async def _keys_and_credentials(access: Access) -> tuple[list[ApiKey], dict[str,
     return await access.keys.list(), {each.id: each.name for each in await access.credentials.list()}
 
 
+def _described(key: ApiKey) -> dict[str, Any]:
+    import msgspec
+
+    return {**msgspec.to_builtins(key), "unused": key.is_unused}
+
+
 def state(key: ApiKey) -> str:
     if key.revoked_at:
         return f"revoked {shown(key.revoked_at)}"
     if not key.is_live:
         return f"ended {shown(key.expires_at)}"
-    return f"live until {shown(key.expires_at)}" if key.expires_at else "live"
+    lives = f"live until {shown(key.expires_at)}" if key.expires_at else "live"
+    return f"{lives}, unused for 90 days" if key.is_unused else lives

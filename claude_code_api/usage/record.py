@@ -113,4 +113,4 @@ class Tally:
 
 def _believed(usage: Usage) -> Usage:
     counts = msgspec.structs.asdict(usage)
-    return Usage(**{name: max(0, min(tokens, MOST)) for name, tokens in counts.items()})
+    return Usage(**{name: max(0, min(tokens or 0, MOST)) for name, tokens in counts.items()})

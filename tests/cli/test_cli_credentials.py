@@ -89,7 +89,7 @@ def test_the_list_is_a_table_for_people(run: Any) -> None:
     add(run, "a [bold]name[/bold] :smile:", oauth_token("one"))
     add(run, "other", api_key("two"))
     heading, *rows = run("credentials", "list").out.splitlines()
-    assert heading.split() == ["Name", "Kind", "Ends", "in", "Stored", "State", "Id"]
+    assert heading.split() == ["Name", "Kind", "Ends", "in", "Stored", "State", "Last", "used", "Keys", "Id"]
     assert [row.split("  ")[0] for row in rows] == ["a [bold]name[/bold] :smile:", "other"]
     assert "Anthropic API key" in rows[1]
     assert "ready" in rows[1]

@@ -82,7 +82,7 @@ def test_the_list_is_a_table_for_people(run: Any) -> None:
     run("keys", "create", "two", "--credential", "main", "--expires", "7d")
     run("keys", "revoke", "one")
     heading, one, two = run("keys", "list").out.splitlines()
-    assert heading.split() == ["Name", "Ends", "in", "State", "Credential", "Limit", "Made", "Id"]
+    assert heading.split() == ["Name", "Ends", "in", "State", "Credential", "Limit", "Made", "Last", "used", "Id"]
     assert "revoked" in one
     assert "5/second" in one
     assert "live until" in two

@@ -121,9 +121,10 @@ async def test_numbers_that_cannot_be_break_no_sum(own_settings: Settings, datab
     async with Recorder.open(own_settings, database) as recorder:
         with recorded(recorder) as tally:
             tally.read(Started("claude-opus-4-1"))
-            tally.read(Finished(stop_reason="end_turn", usage=Usage(input_tokens=10**30, output_tokens=-4)))
+            usage = Usage(input_tokens=10**30, output_tokens=-4, reasoning_tokens=None)
+            tally.read(Finished(stop_reason="end_turn", usage=usage))
     (row,) = await rows(usage_records)
-    assert (row["input_tokens"], row["output_tokens"]) == (10**12, 0)
+    assert (row["input_tokens"], row["output_tokens"], row["reasoning_tokens"]) == (10**12, 0, 0)
     assert row["cost"] == 15_000 * 10**12
     assert len(await rows(usage_hours)) == 1
 

@@ -15,7 +15,7 @@ _numbers = count()
 def record(**fields: Any) -> Record:
     """One request like many others, under an id of its own."""
     usual = {
-        "request_id": f"req_{next(_numbers)}",
+        "request_id": f"req_{next(_numbers):08}",
         "key_id": "key_a",
         "credential_id": "cred_a",
         "endpoint": "/v1/chat/completions",
