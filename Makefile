@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. `make` alone lists it.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test contract drill bench check lint types imports docs lock clean
+.PHONY: help demo serve test contract drill bench soak check lint types imports docs lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,9 @@ drill: $(VENV)/dev ## kill a gateway under load a hundred times: every whole ans
 
 bench: $(VENV)/dev ## measure, side by side in one run
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/dev ## 10,000 requests of every kind, faults among them: nothing leaks
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 check: lint types imports docs test ## all that CI asks for
 

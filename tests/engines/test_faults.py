@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import os
 import signal
 import types
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,10 +23,12 @@ from claude_code_api.conversation import Conversation, Message, Text, TextDelta,
 from claude_code_api.engines.claude_code import ClaudeCode, process, session
 from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.session import Session
-from claude_code_api.errors import RequestFailure, UpstreamError, UpstreamTimeout
+from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError, UpstreamTimeout
 from claude_code_api.settings import load
 from claude_code_api.stand_in import StandIn, script
 
+StartEngine = Callable[..., Awaitable[ClaudeCode]]
+Saying = Callable[[str], Awaitable[ClaudeCode]]
 ANNA = oauth("anna")
 LONG = f"Go {script(tokens=500, pause=0.02)}"
 NEVER = f"Go {script(delay=60, text='Never')}"
@@ -218,21 +222,21 @@ class TestHung:
             patch.setattr(process, "CONTROL_TIMEOUT", 0.3)
             _, failure = await outcome(engine, chat("Hello", system="Unseen 3"), ANNA)
         assert isinstance(failure, UpstreamTimeout)
-        assert engine.faults == {"silent": 1}
+        assert engine.faults["silent"]
         await served(engine, system="Unseen 3")
 
     async def test_while_it_is_idle_another_one_answers(self, engine: ClaudeCode) -> None:
         first, _ = await answer(engine, chat("One"), ANNA)
         os.kill(live(engine).process.pid, signal.SIGSTOP)
         await served(engine, "One", first)
-        assert engine.faults == {"silent": 1}
+        assert engine.faults["silent"]
 
     async def test_while_it_is_parked_another_one_goes_on(self, engine: ClaudeCode) -> None:
         asking, bringing = parked()
         await outcome(engine, asking, ANNA)
         os.kill(live(engine).process.pid, signal.SIGSTOP)
         assert (await answer(engine, bringing, ANNA))[0] == "Seen"
-        assert engine.faults == {"silent": 1}
+        assert engine.faults["silent"]
 
     async def test_while_it_answers(
         self, engine: ClaudeCode, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
@@ -254,7 +258,7 @@ class TestHung:
         hung.send({"type": "user", "message": "x" * 2_000_000})
         with pytest.raises(UpstreamTimeout):
             await hung.drain(0.2)
-        assert engine.faults == {"silent": 1}
+        assert engine.faults["silent"]
         await served(engine)
 
     async def test_when_an_answer_is_left(self, engine: ClaudeCode) -> None:
@@ -265,6 +269,89 @@ class TestHung:
             os.kill(busy(engine).pid, signal.SIGSTOP)  # type: ignore[union-attr]
         assert engine.faults["silent"]
         await served(engine)
+
+
+class TestNotStarted:
+    @pytest.mark.parametrize(
+        ("number", "error"),
+        [
+            (errno.EMFILE, Overloaded),
+            (errno.ENFILE, Overloaded),
+            (errno.EAGAIN, Overloaded),
+            (errno.ENOMEM, Overloaded),
+            (errno.EACCES, UpstreamError),
+        ],
+    )
+    async def test_is_told_and_leaves_nothing(
+        self, engine: ClaudeCode, monkeypatch: pytest.MonkeyPatch, number: int, error: type[RequestFailure]
+    ) -> None:
+        async def start(*_: object, **__: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        scratch = set(engine._program.scratch.iterdir())
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "create_subprocess_exec", start)
+            _, failure = await outcome(engine, chat("Hello", system="Unseen 4"), ANNA)
+        assert type(failure) is error
+        assert os.strerror(number) in failure.message
+        assert (failure.retry_after is not None) == (error is Overloaded)
+        assert engine.faults == {"start": 1}
+        assert set(engine._program.scratch.iterdir()) == scratch
+
+
+class TestTheSdkAndTheProgram:
+    """What the SDK makes of a program that says something else than Claude Code does."""
+
+    @pytest.fixture
+    def saying(self, start_engine: StartEngine, tmp_path: Path) -> Saying:
+        """An engine whose program reads the token and `initialize`, and then does what is given."""
+
+        async def start(does: str) -> ClaudeCode:
+            program = tmp_path / "claude"
+            program.write_text(f"#!/bin/sh\nread -r first; read -r second\n{does}\n")
+            program.chmod(0o755)
+            engine = await start_engine((), claude_code_path=program)
+            home = engine._program.home(ANNA.id)
+            home.mkdir()
+            (home / ".claude.json").write_text('{"userID": "x"}')
+            return engine
+
+        return start
+
+    async def test_an_initialize_that_is_refused(self, saying: Saying) -> None:
+        refusal = '{"type":"control_response","response":{"subtype":"error","request_id":"%s","error":"no"}}\\n'
+        engine = await saying(
+            f"""id=${{second#*request_id\\":\\"}}; printf '{refusal}' "${{id%%\\"*}}"; exec sleep 60"""
+        )
+        _, failure = await outcome(engine, chat("Hello"), ANNA)
+        assert type(failure) is UpstreamError
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            '{"type":"control_response"}',
+            '{"type":"control_response","response":7}',
+            '{"type":"control_request","request_id":"1"}',
+            '{"type":"control_request","request":{"subtype":"mcp_message"}}',
+            '{"type":"stream_event"}',
+            '{"type":"assistant","message":"x"}',
+            '{"type":"result"',
+        ],
+    )
+    async def test_a_message_without_its_parts(self, saying: Saying, line: str) -> None:
+        engine = await saying(f"echo '{line}'; exec sleep 60")
+        _, failure = await outcome(engine, chat("Hello"), ANNA)
+        assert type(failure) is UpstreamError
+        assert engine.faults == {"unreadable": 1}
+
+    async def test_an_mcp_message_that_is_none_is_answered_with_an_error_and_the_rest_goes_on(
+        self, saying: Saying
+    ) -> None:
+        wrong = '{"type":"control_request","request_id":"1","request":{"subtype":"mcp_message"}}'
+        engine = await saying(f"echo '{wrong}'; read -r third; exit 3")
+        _, failure = await outcome(engine, chat("Hello"), ANNA)
+        assert type(failure) is UpstreamError
+        assert engine.faults == {"died": 1}
 
 
 class TestLeft:

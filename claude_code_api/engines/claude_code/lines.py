@@ -15,12 +15,12 @@ from claude_code_api.errors import UpstreamError
 
 LONGEST_LINE = 64 * 1024 * 1024
 # What a message of each type must have at least for those who take it on.
-_PARTS: dict[str, tuple[str, ...]] = {
-    "control_request": ("request",),
-    "control_response": ("response",),
-    "stream_event": ("event",),
-    "assistant": ("message",),
-    "rate_limit_event": ("rate_limit_info",),
+_PARTS: dict[str, tuple[tuple[str, type], ...]] = {
+    "control_request": (("request", dict), ("request_id", str)),
+    "control_response": (("response", dict),),
+    "stream_event": (("event", dict),),
+    "assistant": (("message", dict),),
+    "rate_limit_event": (("rate_limit_info", dict),),
 }
 
 
@@ -100,7 +100,7 @@ def decoded(line: bytes) -> Message | None:
         if line.startswith(b"{"):
             raise Unreadable
         return None
-    if not all(isinstance(message.get(part), dict) for part in _PARTS.get(str(message.get("type")), ())):
+    if not all(isinstance(message.get(part), kind) for part, kind in _PARTS.get(str(message.get("type")), ())):
         raise Unreadable
     return message
 

@@ -39,6 +39,7 @@ BUFFERED_MESSAGES = 256  # then the pipe is left unread: a slow client slows its
 CONTROL_TIMEOUT = 30.0  # seconds; a control request is answered in milliseconds, on a loaded machine in seconds
 IDENTITY_TIMEOUT = 10.0
 PIPES_TIMEOUT = 1.0
+PIPES = 8  # as many as the start of a process takes for a moment, and some more
 _IDENTITY_SIZE = 64 * 1024  # bytes, and more than the program writes
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 RETRY_AFTER = 10  # seconds; what is used up is freed when answers end
@@ -73,6 +74,7 @@ class Process(Transport):
         """Starts the program in a process group of its own; it does nothing until `open`."""
         try:
             await asyncio.to_thread(self._make_directories)
+            _require_descriptors()
             stdout = await self._output.open()
             try:
                 self._process = await asyncio.create_subprocess_exec(
@@ -364,6 +366,17 @@ class Process(Transport):
 
     def is_ready(self) -> bool:
         return self.alive
+
+
+def _require_descriptors() -> None:
+    """OSError where there are too few to start a process: uvloop then leaves those open that it got (measured)."""
+    pipes: list[int] = []
+    try:
+        for _ in range(PIPES):
+            pipes += os.pipe()
+    finally:
+        for descriptor in pipes:
+            os.close(descriptor)
 
 
 async def has_identity(home: Path) -> bool:
