@@ -32,7 +32,8 @@ from claude_code_api.conversation import (
 from claude_code_api.credential import Credential, CredentialKind
 from claude_code_api.engines.claude_code import ClaudeCode, pool, session
 from claude_code_api.engines.claude_code.process import Process
-from claude_code_api.engines.claude_code.session import Owner, digest_of
+from claude_code_api.engines.claude_code.session import Owner
+from claude_code_api.engines.claude_code.turns import digest_of
 from claude_code_api.errors import RequestFailure
 from claude_code_api.secret import Secret
 from claude_code_api.stand_in import StandIn, script

@@ -104,6 +104,20 @@ async def test_thinking_before_a_call_is_there_when_the_result_comes(engine: Cla
         assert processes(stand_in) == 1
 
 
+async def test_results_of_calls_that_were_thought_before_are_thought_about_too(
+    engine: ClaudeCode, stand_in: StandIn
+) -> None:
+    question = user(script(thinking="let me look", tools=[CALL], then={"thinking": "I see", "text": "Blue"}))
+    await ask(engine, "claude-haiku-4-5", question)
+    result = Message("user", (ToolResult("toolu_1", (Text("blue"),)),))
+    events = await ask(
+        engine, "claude-haiku-4-5", question, Message("assistant", (ToolUse("toolu_1", "look", {}),)), result
+    )
+    assert processes(stand_in) == 1
+    assert stand_in.requests[-1].body["thinking"]["type"] == "enabled"
+    assert thought(events) == "I see"
+
+
 async def test_a_history_that_has_lost_its_thinking_is_answered(engine: ClaudeCode, stand_in: StandIn) -> None:
     """Models with a budget would refuse to think in the middle of such a turn; they answer without, and think again."""
     for model in MODELS:

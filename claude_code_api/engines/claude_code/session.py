@@ -15,18 +15,12 @@ from typing import Any
 import msgspec
 
 from claude_code_api.conversation import (
-    Block,
     Conversation,
     Event,
     Finished,
     Message,
     Sampling,
-    Text,
-    TextDelta,
-    ToolArguments,
-    ToolCall,
     ToolResult,
-    ToolUse,
 )
 from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code.answer import AnswerReader
@@ -34,6 +28,7 @@ from claude_code_api.engines.claude_code.client_tools import ClientTools, is_car
 from claude_code_api.engines.claude_code.history import CACHED_FOR, Line, assistant_line, flag_settings, user_line
 from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.thinking import always_thinking, thinking_of
+from claude_code_api.engines.claude_code.turns import Collected, Turn, digest_of
 from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError
 
 OLDEST = 3600.0  # seconds; measured: a process grows from 115 to about 300 MB in 35 turns
@@ -59,22 +54,6 @@ class Owner(msgspec.Struct, frozen=True):
         digest.update(b"\0" + conversation.system.encode())
         digest.update(b"\0" + msgspec.json.encode(conversation.tools, order="sorted"))
         return cls(tenant, conversation.end_user, credential.id, digest.digest())
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """A user turn and its answer, as a process holds them. `uuid` is the handle by which it is stepped back from;
-    results of calls have none, they go with the turn that led to the calls (`target_splits_tool_call`).
-    """
-
-    uuid: str | None
-    asked: bytes
-    answered: bytes
-    written: bool = False
-    """Whether it came with a history, and was not answered here."""
-    thought: bool = False
-    """Whether the answer begins with thinking, which the process holds and no client does."""
-    marked: bool = False
-    """Whether Anthropic is asked to keep the conversation up to here in its cache."""
 
 
 class Session:
@@ -226,7 +205,7 @@ class Session:
             uuid, self._running = self._begin(asked, question["uuid"]), True
             self.process.send(question)
             await self.process.drain(patience)
-        answer = _Collected()
+        answer = Collected()
         reader = AnswerReader()
         while not reader.finished:
             message = await self.process.message(patience)
@@ -293,7 +272,8 @@ class Session:
             self.process.send(question)
             await self._result(patience)  # without waiting for it the turns come out in the wrong order
             self.process.send(assistant_line(answered, model, cached_for=self._cached_for if marked else None))
-            self.turns.append(Turn(uuid, digest_of(asked), digest_of(answered), written=True, marked=marked))
+            held = Turn(uuid=uuid, asked=digest_of(asked), answered=digest_of(answered), written=True, marked=marked)
+            self.turns.append(held)
             self._open_turn = None
 
     def _begin(self, asked: Message, uuid: str) -> str | None:
@@ -323,85 +303,11 @@ class Session:
         answer = await self.process.request("rewind_conversation", target_message_uuid=uuid)
         return bool(answer.get("rewound"))
 
-    def _keep(self, uuid: str | None, asked: Message, answer: _Collected, end: Finished, *, thought: bool) -> None:
+    def _keep(self, uuid: str | None, asked: Message, answer: Collected, end: Finished, *, thought: bool) -> None:
         """Remembers a turn that the process now holds whole; one with calls waits for their results."""
         waits = end.stop_reason == "tool_use"
         whole = end.stop_reason in _WHOLE and bool(answer.text) and not self._running
         if (waits or whole) and (said := answer.message()) is not None:
-            self.turns.append(Turn(uuid, digest_of(asked), digest_of(said), thought))
+            self.turns.append(Turn(uuid=uuid, asked=digest_of(asked), answered=digest_of(said), thought=thought))
             self._waiting = frozenset(answer.calls) if waits else frozenset()
             self._open_turn = None
-
-
-class _Collected:
-    """The assistant's turn, put together from its events."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.calls: dict[str, tuple[str, list[str]]] = {}
-        self._order: list[str] = []
-
-    def add(self, event: Event) -> None:
-        match event:
-            case TextDelta(text):
-                self.text += text
-            case ToolCall(_, call_id, name):
-                self.calls[call_id] = (name, [])
-                self._order.append(call_id)
-            case ToolArguments(index, json):
-                self.calls[self._order[index]][1].append(json)
-
-    def message(self) -> Message | None:
-        """None where the arguments of a call are no JSON."""
-        try:
-            calls = [
-                ToolUse(call_id, name, msgspec.json.decode("".join(pieces) or "{}"))
-                for call_id, (name, pieces) in self.calls.items()
-            ]
-        except msgspec.DecodeError:
-            return None
-        return Message("assistant", (*((Text(self.text),) if self.text else ()), *calls))
-
-
-def digest_of(message: Message) -> bytes:
-    """A digest of what a turn says, the same for what was answered and for what clients send back of it.
-
-    They join and split texts, and trim them; they write the arguments of calls anew, in any order, and those in
-    JavaScript write 1.0 as 1. An image is its bytes.
-    """
-    digest = blake2b(digest_size=16)
-    for block in _joined(message.content):
-        digest.update(msgspec.json.encode(block, order="sorted") + b"\0")
-    return digest.digest()
-
-
-def _joined(blocks: Sequence[Block]) -> list[Block]:
-    joined: list[Block] = []
-    for block in blocks:
-        if isinstance(block, Text) and joined and isinstance(joined[-1], Text):
-            joined[-1] = Text(joined[-1].text + block.text)
-        else:
-            joined.append(block)
-    return [_plain(block) for block in joined]
-
-
-def _plain(block: Block) -> Block:
-    match block:
-        case Text(text):
-            return Text(text.strip())
-        case ToolUse(call_id, name, arguments):
-            return ToolUse(call_id, name, _whole_numbers(arguments))
-        case _:
-            return block
-
-
-def _whole_numbers(value: Any) -> Any:
-    match value:
-        case float() if value.is_integer():
-            return int(value)
-        case dict():
-            return {name: _whole_numbers(inner) for name, inner in value.items()}
-        case list():
-            return [_whole_numbers(inner) for inner in value]
-        case _:
-            return value
