@@ -32,7 +32,6 @@ WAITING = {
     "D5": "containers and deployment",
     "D6": "containers and deployment: `doctor --production`",
     "L4": "metrics and alerts",
-    "L6": "the policy's core: retention, export and erasure",
 }
 
 REVIEW_DAYS = 100

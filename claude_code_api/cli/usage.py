@@ -68,6 +68,101 @@ def usage(
         print("Nothing was used in that time.", file=sys.stderr)
 
 
+Key = Annotated[str, typer.Option("--key", metavar="K", help="Id or name of the key.")]
+
+
+@app.command()
+def export(key: Key, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Print all that is recorded of a key: its requests as comma-separated values, or everything as JSON.
+
+    Example: claude-code-api usage export --key my-program
+    """
+    settings = settings_for(data_dir)
+
+    async def write(access: Access) -> None:
+        from claude_code_api.storage.tables import usage_hours, usage_last_uses, usage_records
+        from claude_code_api.usage.export import rows_of
+        from claude_code_api.usage.recorder import settle
+
+        found = await access.keys.get(key)
+        await settle(settings, access.database)
+        if not as_json:
+            writer = csv.writer(sys.stdout)
+            names = [column.name for column in usage_records.c if column.name != "cost"]
+            writer.writerow([*names, "cost_usd"])
+            async for row in rows_of(access.database, usage_records, found.id):
+                writer.writerow(_plain(row).values())
+            return
+        print(f'{{"key": {_json(found)}', end="")
+        for name, table in (("requests", usage_records), ("hours", usage_hours), ("last_uses", usage_last_uses)):
+            print(f',\n"{name}": [', end="")
+            between = ""
+            async for row in rows_of(access.database, table, found.id):
+                print(f"{between}\n{_json(row)}", end="")
+                between = ","
+            print("]", end="")
+        print("}")
+
+    with_access(settings, "Reading", write)
+
+
+@app.command()
+def erase(key: Key, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Erase all that is recorded of a key's requests; the key itself stays.
+
+    Example: claude-code-api usage erase --key my-program
+    """
+    settings = settings_for(data_dir)
+
+    async def work(access: Access) -> tuple[str, int]:
+        from claude_code_api.usage.recorder import settle
+
+        found = await access.keys.get(key)
+        await settle(settings, access.database)
+        return found.id, await access.keys.erase_usage(found.id)
+
+    key_id, erased = with_access(settings, "Erasing", work)
+    if as_json:
+        print_json({"key": key_id, "erased_requests": erased})
+    else:
+        print(f"Erased what was recorded of {erased:,} requests of the key {key_id}.")
+
+
+@app.command()
+def rebuild(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Add up the sums by the hour anew, from the records that are still there.
+
+    Example: claude-code-api usage rebuild
+    """
+    settings = settings_for(data_dir)
+
+    async def work(access: Access) -> int:
+        from claude_code_api.usage.fold import rebuild_hours
+        from claude_code_api.usage.recorder import fold_left_over
+        from claude_code_api.usage.retention import records_from
+
+        await fold_left_over(settings, access.database)
+        return await rebuild_hours(access.database, records_from(settings))
+
+    hours = with_access(settings, "Adding up", work)
+    if as_json:
+        print_json({"hours": hours})
+    else:
+        print(f"Added up {hours:,} hours anew.")
+
+
+def _plain(value: Any) -> Any:
+    import msgspec
+
+    return msgspec.to_builtins(value)
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(_plain(value))
+
+
 def _told(figures: Figures) -> dict[str, Any]:
     return {
         "requests": figures.requests,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import URL, Connection, Table, event, make_url
+from sqlalchemy import URL, ColumnElement, Connection, Table, delete, event, make_url, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -22,6 +22,8 @@ from claude_code_api.storage.generation import Generation
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a statement waits for another process's write to SQLite."""
+DELETED_AT_ONCE = 1000
+"""Rows in one transaction."""
 
 LOG_TIMEOUT = 2.0
 """Seconds that emptying the log waits for readers."""
@@ -73,6 +75,18 @@ class Database:
         """SQLite's log is emptied, which holds what was there before; as far as those who read just now let it."""
         if self._engine.dialect.name == "sqlite":
             await asyncio.to_thread(_empty_log, Path(str(self._engine.url.database)))
+
+    async def delete(self, table: Table, which: ColumnElement[bool]) -> int:
+        """Deletes the rows for which `which` holds, in groups small enough that nobody waits; how many those were."""
+        group = select(*table.primary_key).where(which).limit(DELETED_AT_ONCE)
+        deleted = 0
+        while True:
+            async with self.write() as connection:
+                count = (await connection.execute(delete(table).where(tuple_(*table.primary_key).in_(group)))).rowcount
+            deleted += count
+            if count < DELETED_AT_ONCE:
+                return deleted
+            await asyncio.sleep(0)
 
     async def _commit(self, connection: AsyncConnection, announced: bool) -> None:
         await connection.commit()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import structlog
 from msgspec import structs
-from sqlalchemy import case
+from sqlalchemy import case, delete, select
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
@@ -97,6 +97,26 @@ async def add_to_hours(connection: AsyncConnection, records: Iterable[Record]) -
         _Statements.of(connection.dialect.name).hours,
         [dict(zip(_HOUR_KEY, key, strict=True)) | row for key, row in sums.items()],
     )
+
+
+async def rebuild_hours(database: Database, since: datetime) -> int:
+    """Adds up anew, from the records, the hours that lie wholly after `since`; how many there were."""
+    begin = hour_of(since) + timedelta(hours=1)
+    async with database.read() as connection:
+        moments = await connection.scalars(
+            select(usage_records.c.started_at).where(usage_records.c.started_at >= begin)
+        )
+        hours = {hour_of(moment) for moment in moments}
+        old = await connection.scalars(select(usage_hours.c.hour).where(usage_hours.c.hour >= begin).distinct())
+        hours.update(old)
+    for hour in sorted(hours):
+        within = (usage_records.c.started_at >= hour) & (usage_records.c.started_at < hour + timedelta(hours=1))
+        async with database.write() as connection:
+            await connection.execute(delete(usage_hours).where(usage_hours.c.hour == hour))
+            result = await connection.stream(select(usage_records).where(within))
+            async for rows in result.mappings().partitions(GROUP):
+                await add_to_hours(connection, [Record(**row) for row in rows])
+    return len(hours)
 
 
 async def _note_uses(connection: AsyncConnection, records: list[Record]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -28,6 +29,7 @@ second was a quarter of the gateway's processor time."""
 MANY = 500
 """Lines that go there at once."""
 TIDY_INTERVAL = 3600.0
+SETTLE_TIMEOUT = 20.0
 HELD = 10_000
 """Lines kept in memory while they cannot be written; some 4 MB."""
 GIVEN_UP = 499
@@ -218,6 +220,23 @@ async def fold_left_over(settings: Settings, database: Database) -> None:
     """What processes that were killed have left. For commands, which may run where no server does."""
     for segment in await asyncio.to_thread(lambda: Segment.left_over(journal_directory(settings))):
         await fold(database, segment)
+
+
+async def settle(settings: Settings, database: Database) -> None:
+    """Returns when all that was in the journal is in the database, also what a server that runs has written there.
+
+    StorageFailure where that server does not bring it there.
+    """
+    await fold_left_over(settings, database)
+    directory = journal_directory(settings)
+    written = await asyncio.to_thread(lambda: [path for path in directory.glob("*.journal") if path.stat().st_size])
+    deadline = time.monotonic() + SETTLE_TIMEOUT
+    while await asyncio.to_thread(lambda: any(path.exists() for path in written)):
+        if time.monotonic() > deadline:
+            raise StorageFailure(
+                "The server that runs does not bring its usage journal into the database; see its log."
+            )
+        await asyncio.sleep(0.05)
 
 
 def _cannot_record() -> Overloaded:

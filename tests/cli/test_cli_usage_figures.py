@@ -183,3 +183,47 @@ def test_a_credential_shows_its_last_use_and_the_keys_that_use_it(run: Any, keys
     assert "one, two, three and 1 more" in run("credentials", "list").out
     assert run("keys", "revoke", "one").status == 0
     assert run("credentials", "list", "--json").json[0]["keys"] == ["two", "three", "four"]
+
+
+# --- export and erasure ---------------------------------------------------------------------------------
+
+
+@pytest.mark.policy("L6")
+def test_all_that_is_recorded_of_a_key_can_be_exported(run: Any, keys: dict[str, str], used: Used) -> None:
+    now = datetime.now(UTC)
+    used(record(key_id=keys["one"], started_at=now, request_id="req_mine"), record(key_id=keys["two"], started_at=now))
+    told = run("usage", "export", "--key", "one", "--json").json
+    assert (told["key"]["id"], [row["request_id"] for row in told["requests"]]) == (keys["one"], ["req_mine"])
+    assert (len(told["hours"]), len(told["last_uses"])) == (1, 1)
+    assert datetime.fromisoformat(told["requests"][0]["started_at"]) == now
+    (row,) = csv.DictReader(io.StringIO(run("usage", "export", "--key", "one").out))
+    assert (row["request_id"], row["model"], row["cost_usd"]) == ("req_mine", "claude-sonnet-5-5", "1e-06")
+    empty = run("usage", "export", "--key", keys["two"], "--json").json
+    assert len(empty["requests"]) == 1
+
+
+@pytest.mark.policy("L6")
+def test_all_that_is_recorded_of_a_key_can_be_erased_and_nothing_of_another(
+    run: Any, keys: dict[str, str], used: Used, data_dir: Path
+) -> None:
+    now = datetime.now(UTC)
+    used(*(record(key_id=keys[name], started_at=now) for name in ("one", "one", "two")))
+    left = Segment.create(journal_directory(load(data_dir=data_dir)))  # by a gateway that was killed
+    left.append(encode(record(key_id=keys["one"], started_at=now)))
+    left.leave()
+    assert run("usage", "erase", "--key", "one", "--json").json == {"key": keys["one"], "erased_requests": 3}
+    told = run("usage", "export", "--key", "one", "--json").json
+    assert (told["requests"], told["hours"], told["last_uses"]) == ([], [], [])
+    assert run("keys", "show", "one", "--json").json["last_used_at"] is None
+    (two,) = run("usage", "--json").json["rows"]
+    assert (two["name"], two["requests"]) == ("two", 1)
+    assert "0 requests" in run("usage", "erase", "--key", "one").out
+    assert run("usage", "erase", "--key", "three").failure == "There is no API key 'three'."
+
+
+def test_sums_by_the_hour_can_be_made_anew(run: Any, keys: dict[str, str], used: Used) -> None:
+    used(record(key_id=keys["one"], started_at=days_ago(1)))
+    before = run("usage", "--json").json["rows"]
+    assert run("usage", "rebuild").out == "Added up 1 hours anew.\n"
+    assert run("usage", "rebuild", "--json").json == {"hours": 1}
+    assert run("usage", "--json").json["rows"] == before

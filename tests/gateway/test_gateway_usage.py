@@ -83,6 +83,7 @@ async def test_a_client_that_leaves_is_written_down(
     assert (record.status, record.error, record.model) == (499, "given_up", "claude-haiku-4-5")
 
 
+@pytest.mark.policy("L6")
 async def test_nothing_that_was_said_and_no_end_user_is_written_down(
     gateway: Gateway, access: Access, engine: ScriptedEngine, own_settings: Settings
 ) -> None:
