@@ -63,12 +63,13 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def machine() -> str:
-    """The machine and the versions, for whoever compares."""
+    """The machine, how busy it is, and the versions, for whoever compares."""
     cores = os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     processor = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
     return (
-        f"{cores} cores ({processor}), {memory:.0f} GiB, {platform.system()}; Python {platform.python_version()}, "
+        f"{cores} cores ({processor}), {memory:.0f} GiB, {platform.system()}, load {os.getloadavg()[1]:.0f}; "
+        f"Python {platform.python_version()}, "
         f"claude-agent-sdk {claude_agent_sdk.__version__} (Claude Code {claude_agent_sdk._cli_version.__cli_version__})"
     )

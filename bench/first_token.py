@@ -65,7 +65,7 @@ async def history(rounds: int) -> Figure:
                     ours.append(through)
     return Figure(
         measured=Series(f"first token after a history of {TURNS} turns that is not live, on a spare", tuple(ours)),
-        baseline=Series("the plain SDK, a process that resumes a transcript of them", tuple(plain)),
+        baseline=Series("the plain SDK, resuming a transcript of them", tuple(plain)),
         goal=0.7,
     )
 
