@@ -278,5 +278,5 @@ async def test_keys_are_listed_in_the_order_they_were_made(access: Access) -> No
 def test_the_record_of_a_key_encodes_without_its_text() -> None:
     assert {field.name for field in msgspec.structs.fields(ApiKey)} == {
         "id", "name", "credential_id", "hint", "models", "rate_limit", "max_concurrent", "created_at", "created_by",
-        "expires_at", "revoked_at", "last_used_at",
+        "expires_at", "revoked_at", "last_used_at", "replaced_by",
     }  # fmt: skip

@@ -154,7 +154,7 @@ async def test_a_database_that_does_not_answer_gathers_no_notes(
     monkeypatch.setattr(access.credentials, "note_working", stuck)
     key = await key_for(access)
     for _ in range(gateway_module.MOST_NOTES + 10):
-        assert [event async for event in gateway.answer(key, chat("Hello", model="sonnet"), "req_1")]
+        assert [event async for event in gateway.answer(key, chat("Hello", model="sonnet"), REQUEST)]
     assert len(gateway._notes) == gateway_module.MOST_NOTES
     answers.set()
     await gateway.close()
