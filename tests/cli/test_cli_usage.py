@@ -18,10 +18,11 @@ from claude_code_api.cli import keys as keys_module
 from claude_code_api.stand_in import oauth_token
 
 COMMANDS = [
-    ["audit", "list"], ["audit", "verify"], ["import"], ["keys", "rotate"],
-    ["serve"], ["demo"], ["doctor"],
+    ["serve"], ["demo"], ["doctor"], ["import"],
+    *(["audit", name] for name in ("list", "verify")),
     *(["credentials", name] for name in ("add", "list", "test", "replace", "remove")),
-    *(["keys", name] for name in ("create", "list", "show", "revoke")),
+    *(["keys", name] for name in ("create", "list", "show", "revoke", "rotate")),
+    *(["usage", name] for name in ("export", "erase", "rebuild")),
     ["vault", "rotate"],
 ]  # fmt: skip
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -28,6 +28,7 @@ import openai
 import psutil
 from gateways import ROOT, GatewayProcess, until
 
+from claude_code_api.operations import logs
 from claude_code_api.stand_in import StandIn, script
 
 SIOCSIFFLAGS = 0x8914  # <linux/sockios.h>
@@ -148,4 +149,5 @@ def main(way: str) -> None:
 
 
 if __name__ == "__main__":
+    logs.configure("warning", "json", sys.stderr)  # standard output has the report
     main(sys.argv[1])
