@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from claude_code_api import environment
-from claude_code_api.environment import HANDED_ON, inherited, start_again_without, without
+from claude_code_api.environment import HANDED_ON, inherited, start_again_without, variables, without
 from claude_code_api.errors import OperatorFailure
 
 pytestmark = pytest.mark.policy("T3")
@@ -66,6 +66,23 @@ def test_the_process_stays_the_same_and_its_secrets_are_out_of_sight(pipe: bool)
     assert "OTHER" not in told["environ"]
     assert "KEPT=a value" in told["environ"]
     assert not [name for name in told["open"] if "memfd" in name or "pipe" in name]
+
+
+@pytest.mark.parametrize("pipe", [False, True], ids=["memory file", "pipe"])
+def test_what_was_handed_on_is_read_once_and_then_gone(monkeypatch: pytest.MonkeyPatch, pipe: bool) -> None:
+    if pipe:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    descriptor = environment._memory_file(json.dumps({"SECRET": "canary"}).encode())
+    assert os.get_inheritable(descriptor)
+    monkeypatch.setenv(HANDED_ON, f"{os.getpid()}:{descriptor}")
+    environment._handed_on.cache_clear()
+    try:
+        assert [variables()["SECRET"], variables()["SECRET"]] == ["canary", "canary"]
+        assert not {"SECRET", HANDED_ON} & os.environ.keys()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+    finally:
+        environment._handed_on.cache_clear()
 
 
 def test_a_child_gets_none_of_them() -> None:
