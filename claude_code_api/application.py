@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
+import structlog
 
 from claude_code_api import __version__
 from claude_code_api.access import Access
@@ -20,6 +21,8 @@ from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.surface.app import build
 from claude_code_api.surface.server import Server
 from claude_code_api.usage.recorder import Recorder
+
+log = structlog.get_logger(__name__)
 
 KIND_NAMES = {
     CredentialKind.OAUTH: "OAuth token (sk-ant-oat01-…)",
@@ -48,6 +51,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         ):
             await access.audit.note(GATEWAY, "gateway.started", version=__version__)
             await store_given_credentials(access, settings)
+            await store_given_password(access, settings)
             engine = await asyncio.to_thread(ClaudeCode, settings)
             gateway = Gateway(settings, access, engine, recorder)
             server = Server(build(settings, gateway), settings)
@@ -88,3 +92,15 @@ async def store_given_credentials(access: Access, settings: Settings) -> None:
         else:
             if stored.token != token:
                 await access.credentials.replace(name, token, by=GATEWAY)
+
+
+async def store_given_password(access: Access, settings: Settings) -> None:
+    """Makes the owner `admin` with the password that stands in the settings, unless there is an owner (policy A5)."""
+    if settings.admin_password is None:
+        return
+    try:
+        made = await access.administrators.make_first(settings.admin_password, by=GATEWAY)
+    except InvalidRequest as fault:
+        raise WrongSetting(f"The setting admin_password (ADMIN_PASSWORD) cannot be used: {fault.message}") from None
+    if made is None:
+        log.info("admin_password counts for nothing any more, since there is an owner: leave it out")

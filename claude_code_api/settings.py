@@ -172,6 +172,21 @@ class Settings(BaseSettings):
         group="storage",
     )
 
+    # administrators
+    admin_password: SecretText | None = setting(
+        None,
+        "Password that `serve` gives the owner `admin`, where there is no owner yet; it never changes one.",
+        group="administrators",
+        also="ADMIN_PASSWORD",
+    )
+    bcrypt_rounds: int = setting(
+        12,
+        "Work factor of bcrypt for their passwords; one more doubles the time. Older ones follow at the next login.",
+        group="administrators",
+        ge=12,
+        le=16,
+    )
+
     # what it writes down of requests
     usage_failure: Literal["continue", "refuse"] = setting(
         "continue",

@@ -16,6 +16,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 TITLES = {
     "listen": "Where it listens",
     "storage": "What it stores",
+    "administrators": "Administrators",
     "usage": "What it writes down of requests",
     "limits": "Limits on clients",
     "models": "Models",

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from claude_code_api.application import running
 from claude_code_api.errors import OperatorFailure, StorageFailure, WrongSetting
@@ -49,6 +51,33 @@ async def test_a_token_of_the_wrong_form_stops_the_start_and_names_its_setting_a
         async with running(free(settings, **{setting: value})):
             pass
     assert value not in caught.value.message
+
+
+@pytest.mark.policy("A5")
+@pytest.mark.parametrize(
+    "value", ["changeme", "Change-Me-Please", "password12345", "your-password-here", "canary", "q1w2e3r4t5y6"]
+)
+async def test_a_sample_or_weak_password_in_the_settings_stops_the_start_and_is_not_repeated(
+    settings: MakeSettings, value: str
+) -> None:
+    with pytest.raises(WrongSetting, match=r"The setting admin_password \(ADMIN_PASSWORD\) cannot be used: ") as caught:
+        async with running(free(settings, admin_password=value)):
+            pass
+    assert value not in caught.value.message
+
+
+@pytest.mark.policy("A5")
+async def test_a_password_in_the_settings_makes_the_owner_and_then_counts_no_more(settings: MakeSettings) -> None:
+    first, second = (secrets.token_urlsafe() for _ in range(2))
+    with capture_logs() as logs:
+        async with running(free(settings, admin_password=first)) as gateway:
+            owner = await gateway.access.administrators.check("admin", Secret(first))
+            assert owner.role == "owner"
+        assert not [line for line in logs if "admin_password" in line["event"]]
+        async with running(free(settings, admin_password=second)) as gateway:
+            assert await gateway.access.administrators.check("admin", Secret(first)) == owner
+    assert len([line for line in logs if "admin_password counts for nothing" in line["event"]]) == 1
+    assert second not in str(logs)
 
 
 async def test_a_second_gateway_on_the_same_data_directory_is_refused(settings: MakeSettings) -> None:

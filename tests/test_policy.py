@@ -22,9 +22,7 @@ NUMBERS = [f"{letter}{number}" for letter, count in COUNTS.items() for number in
 WAITING = {
     "R1": "containers and deployment: a configured contact, security.txt",
     "A2": "the web interface",
-    "A3": "the web interface",
     "A4": "the web interface",
-    "A5": "the web interface",
     "N5": "more than one process: shared limits",
     "D1": "containers and deployment",
     "D3": "containers and deployment: bill of materials, audit, updates",

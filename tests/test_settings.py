@@ -74,6 +74,7 @@ def test_an_empty_variable_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) 
         ("ANTHROPIC_API_KEY", "anthropic_api_key", "x", Secret("x")),
         ("ANTHROPIC_BASE_URL", "anthropic_base_url", "http://127.0.0.1:1", "http://127.0.0.1:1"),
         ("DATABASE_URL", "database_url", "x", Secret("x")),
+        ("ADMIN_PASSWORD", "admin_password", "x", Secret("x")),
         ("HTTPS_PROXY", "https_proxy", "http://p", "http://p"),
         ("NO_PROXY", "no_proxy", "localhost", "localhost"),
         ("SSL_CERT_FILE", "ssl_cert_file", "/a", Path("/a")),
@@ -91,7 +92,9 @@ def test_every_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_
     file = tmp_path / "secret"
     file.write_text("  hidden\n")
     secrets = [name for name, field in FIELDS.items() if is_secret(field)]
-    assert secrets == ["database_url", "master_key", "claude_code_oauth_token", "anthropic_api_key"]
+    assert secrets == [
+        "database_url", "master_key", "admin_password", "claude_code_oauth_token", "anthropic_api_key",
+    ]  # fmt: skip
     for name in secrets:
         if f"{name}_file" in FIELDS:  # a setting of its own: it is kept, and read again
             continue
@@ -120,6 +123,7 @@ def test_the_variables_that_hold_secrets_are_known() -> None:
     assert secret_variables() == {
         "CCAPI_DATABASE_URL", "DATABASE_URL", "CCAPI_MASTER_KEY", "CCAPI_CLAUDE_CODE_OAUTH_TOKEN",
         "CLAUDE_CODE_OAUTH_TOKEN", "CCAPI_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY",
+        "CCAPI_ADMIN_PASSWORD", "ADMIN_PASSWORD",
     }  # fmt: skip
 
 
@@ -194,6 +198,8 @@ WRONG: dict[str, list[object]] = {
     "remote_images": ["perhaps"],
     "max_image_bytes": [1],
     "max_file_bytes": [1],
+    "admin_password": [" "],
+    "bcrypt_rounds": [11, 17],
     "remote_image_timeout": [0],
     "unsupported_parameters": ["guess"],
     "model_aliases": ["gpt-4o", "=x", "x=", 5, {"x": 5}],

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import msgspec
 
+from claude_code_api.access.administrators import Administrator, Administrators
 from claude_code_api.access.api_keys import ApiKey, ApiKeys
 from claude_code_api.access.credentials import CredentialRecord, Credentials
 from claude_code_api.access.key_file import read_key_file
 from claude_code_api.access.key_sources import key_source
 from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.own_secrets import open_vault
+from claude_code_api.access.password_hash import PasswordHasher
 from claude_code_api.access.rotation import Rotation, rotate, unfinished
 from claude_code_api.access.stored_vault import StoredVault
 from claude_code_api.audit import AuditLog
@@ -23,7 +25,10 @@ from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.database import Database
 
-__all__ = ["Access", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Imported", "Rotation"]
+__all__ = [
+    "Access", "Administrator", "Administrators", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Imported",
+    "Rotation",
+]  # fmt: skip
 
 
 class Imported(msgspec.Struct):
@@ -35,14 +40,21 @@ class Imported(msgspec.Struct):
 
 
 class Access:
-    """Keys and credentials of one data directory; one for each process or command, and any number at once."""
+    """What one data directory holds; one for each process or command, and any number at once."""
 
     def __init__(
-        self, directory: DataDirectory, database: Database, vault: StoredVault, pepper: bytes, audit: AuditLog
+        self,
+        directory: DataDirectory,
+        database: Database,
+        vault: StoredVault,
+        pepper: bytes,
+        audit: AuditLog,
+        hasher: PasswordHasher,
     ) -> None:
         self.database = database
         self.keys = ApiKeys(database, pepper, audit)
         self.credentials = Credentials(database, vault, audit)
+        self.administrators = Administrators(database, pepper, audit, hasher)
         self.audit = audit
         self._directory = directory
         self._vault = vault
@@ -60,7 +72,8 @@ class Access:
             vault, pepper, audit_key = await open_vault(database, key_source(settings))
             chain = Chain(audit_key)
             audit = AuditLog(database, chain, Anchor(settings.audit_anchor_path, chain))
-            yield cls(directory, database, vault, pepper, audit)
+            with closing(PasswordHasher(pepper, settings.bcrypt_rounds)) as hasher:
+                yield cls(directory, database, vault, pepper, audit, hasher)
 
     async def import_keys(self, content: bytes, by: str = COMMAND_LINE) -> Imported:
         """The keys of a key file (see `key_file`), all or none; those that are here already stay as they are."""

@@ -22,12 +22,17 @@ def checked(name: str, param: str = "name") -> str:
 
     Names are shown everywhere, so one that looks like a key or token is refused, and never repeated (policy T1).
     """
-    kept = unicodedata.normalize("NFC", name.strip())
+    kept = composed(name)
     if not 1 <= len(kept) <= LONGEST or not kept.isprintable():
         raise InvalidRequest(f"A name has 1 to {LONGEST} characters, none of them a control character.", param=param)
     if _SECRET.search(kept):
         raise InvalidRequest("This looks like a secret, not like a name: names are shown openly.", param=param)
     return kept
+
+
+def composed(name: str) -> str:
+    """Trimmed, and in one of the ways in which the same letters can be written (NFC)."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def new_id(prefix: str) -> str:

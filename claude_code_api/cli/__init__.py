@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from claude_code_api import __version__
-from claude_code_api.cli import audit, credentials, keys, usage, vault
+from claude_code_api.cli import admin, audit, credentials, keys, usage, vault
 from claude_code_api.cli.demo import demo
 from claude_code_api.cli.doctor import doctor
 from claude_code_api.cli.import_ import import_
@@ -29,6 +29,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command()(serve)
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(keys.app, name="keys")
+app.add_typer(admin.app, name="admin")
 app.add_typer(usage.app, name="usage")
 app.add_typer(vault.app, name="vault")
 app.add_typer(audit.app, name="audit")

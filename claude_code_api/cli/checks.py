@@ -22,9 +22,9 @@ import msgspec
 from claude_agent_sdk._cli_version import __cli_version__ as program_version
 
 from claude_code_api import environment
-from claude_code_api.access import Access, CredentialRecord
+from claude_code_api.access import Access, Administrator, CredentialRecord
 from claude_code_api.access.key_sources import key_source
-from claude_code_api.cli import credentials
+from claude_code_api.cli import admin, credentials
 from claude_code_api.engines.claude_code import sandbox
 from claude_code_api.engines.claude_code.program import bundled_program
 from claude_code_api.errors import Failure
@@ -183,7 +183,7 @@ def secrets_in_the_environment(_: Settings) -> Iterator[Finding]:
 
 
 def stored(settings: Settings) -> Iterator[Finding]:
-    """The database and its credentials. Opening makes what is missing, so it is opened only where all is there."""
+    """The database and what is in it. Opening makes what is missing, so it is opened only where all is there."""
     path = settings.data_dir
     if not path.is_dir() or not (settings.database_url or (path / "gateway.db").exists()):
         yield Finding("database", "warn", "There is none yet.", "`serve` makes it.")
@@ -193,7 +193,7 @@ def stored(settings: Settings) -> Iterator[Finding]:
             mend = "First mend the data directory and the master key."
             yield Finding("database", "warn", "It was not looked at.", mend)
             return
-        records, unfinished = asyncio.run(_credentials(settings))
+        administrators, records, unfinished = asyncio.run(_read(settings))
     except Failure as failure:
         yield Finding("database", "fail", failure.message)
         return
@@ -206,12 +206,25 @@ def stored(settings: Settings) -> Iterator[Finding]:
         yield Finding("credentials", "warn", "None is stored, so no request can be answered.", mend)
     for record in records:
         yield _credential(record)
+    if not administrators:
+        mend = "`claude-code-api admin set-password` makes the owner."
+        yield Finding("administrators", "warn", "There is none yet.", mend)
+    for administrator in administrators:
+        yield _administrator(administrator)
 
 
-async def _credentials(settings: Settings) -> tuple[list[CredentialRecord], int]:
-    """The credentials, and how many records an unfinished rotation has left."""
+async def _read(settings: Settings) -> tuple[list[Administrator], list[CredentialRecord], int]:
+    """Administrators, credentials, and how many records an unfinished rotation has left."""
     async with Access.open(settings) as access:
-        return await access.credentials.list(), await access.unfinished_rotation()
+        unfinished = await access.unfinished_rotation()
+        return await access.administrators.list(), await access.credentials.list(), unfinished
+
+
+def _administrator(administrator: Administrator) -> Finding:
+    message = f"{administrator.name} ({administrator.role}): password {admin.age(administrator)}"
+    mend = f"`claude-code-api admin set-password --name {shlex.quote(administrator.name)}` sets another."
+    old = administrator.is_reminded
+    return Finding("administrator", "warn" if old else "ok", message, mend if old else None)
 
 
 def _credential(record: CredentialRecord) -> Finding:

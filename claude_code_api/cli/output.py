@@ -1,4 +1,4 @@
-"""What goes in and out at the terminal: tables or one JSON document, progress, and tokens that nobody sees."""
+"""What goes in and out at the terminal: tables or one JSON document, progress, and secrets that nobody sees."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROGRESS_AFTER = 1.0
 """Seconds; what is done sooner shows no progress."""
-LONGEST_TOKEN = 10_000
+LONGEST_SECRET = 10_000
 """Characters read from standard input; a token has some hundred."""
 WIDEST = 1_000
 """Columns of a table that goes to a file or a pipe, where nothing is to be broken."""
@@ -72,21 +72,40 @@ def progress(doing: str) -> Iterator[None]:
 
 def read_token() -> Secret:
     """From standard input, or asked for without echo where that is a terminal. OperatorFailure where there is none."""
-    try:
-        text = _asked() if sys.stdin.isatty() else sys.stdin.read(LONGEST_TOKEN)
-    except UnicodeDecodeError:
-        raise OperatorFailure("What came on standard input is no text.") from None
+    text = _asked("Token") if sys.stdin.isatty() else _piped()
     if not text.strip():
         raise OperatorFailure("No token came on standard input.")
     return Secret(text.strip())
 
 
-def _asked() -> str:
+def read_password() -> Secret:
+    """The same for a password, which is asked for twice."""
+    if sys.stdin.isatty():
+        text = _asked("New password")
+        if text.strip() and _asked("Once more") != text:
+            raise OperatorFailure("The two passwords differ; nothing was changed.")
+    else:
+        text = _piped()
+    if not text.strip():
+        raise OperatorFailure("No password came on standard input.")
+    if len(text.strip().splitlines()) > 1:
+        raise OperatorFailure("Standard input has more than one line; give the password alone.")
+    return Secret(text)
+
+
+def _piped() -> str:
+    try:
+        return sys.stdin.read(LONGEST_SECRET)
+    except UnicodeDecodeError:
+        raise OperatorFailure("What came on standard input is no text.") from None
+
+
+def _asked(what: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
-            return getpass.getpass("Token (not shown): ", stream=sys.stderr)
+            return getpass.getpass(f"{what} (not shown): ", stream=sys.stderr)
         except getpass.GetPassWarning:
-            raise OperatorFailure("This terminal cannot hide what is typed; give the token through a pipe.") from None
+            raise OperatorFailure("This terminal cannot hide what is typed; give it through a pipe.") from None
         except EOFError:
             return ""

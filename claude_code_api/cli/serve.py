@@ -16,6 +16,7 @@ import typer
 
 from claude_code_api.environment import start_again_without
 from claude_code_api.operations.own_process import keep_to_itself
+from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings, load, secret_variables
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ async def _serve(settings: Settings) -> None:
 
 async def _advice(gateway: Running, settings: Settings) -> list[str]:
     """What to know and what to do next, for the person at the terminal."""
+    from claude_code_api.access.names import GATEWAY
+
     lines = []
     certificate = gateway.server.certificate
     if certificate is not None and certificate.self_signed:
@@ -93,8 +96,21 @@ async def _advice(gateway: Running, settings: Settings) -> list[str]:
             "Next, make a key for a program:",
             "  " + command.format(f" keys create my-program --credential {shlex.quote(name)}"),
         ]
+    if token := await gateway.access.administrators.new_setup_token(by=GATEWAY):
+        lines += [
+            "Next, set the password of the owner, the first administrator:",
+            "  " + command.format(" admin set-password"),
+            "The web interface, once a release has it, takes this link instead, once and within an hour:",
+            f"  {setup_link(settings, gateway.server.https_url, token)}",
+        ]
     lines += ["Programs then use", f"  OPENAI_BASE_URL={gateway.server.http_url}/v1  OPENAI_API_KEY=sk-…"]
     return lines
+
+
+def setup_link(settings: Settings, https_url: str, token: Secret) -> str:
+    """The token stands behind `#`, which a browser sends to nobody: so no log, proxy or referrer gets it."""
+    public = settings.public_url if settings.public_url and settings.public_url.startswith("https:") else https_url
+    return f"{public}/admin/setup#token={token.reveal()}"
 
 
 def _command() -> str:

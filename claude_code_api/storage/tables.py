@@ -109,6 +109,28 @@ api_keys = Table(
     Column("replaced_by", String(32)),  # the key that a rotation put in its place
 )
 
+# --- administrators -------------------------------------------------------------------------------------
+
+administrators = Table(
+    "administrators",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),  # in small letters
+    Column("role", String(16), nullable=False),  # owner, admin or viewer
+    Column("password_hash", String(100), nullable=False),  # bcrypt of a pre-hash under the pepper
+    Column("password_set_at", UTCDateTime, nullable=False),
+    Column("sessions_valid_from", UTCDateTime, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("created_by", String(100), nullable=False),
+)
+
+setup_links = Table(
+    "setup_links",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),  # HMAC-SHA-256 under the pepper
+    Column("expires_at", UTCDateTime, nullable=False),
+)
+
 # --- usage ----------------------------------------------------------------------------------------------
 
 usage_records = Table(

@@ -169,7 +169,7 @@ def test_a_command_has_the_operators_environment_and_none_of_our_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "mine")
-    for name in ("CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY", "DATABASE_URL", "CCAPI_MASTER_KEY"):
+    for name in ("CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY", "DATABASE_URL", "CCAPI_MASTER_KEY", "ADMIN_PASSWORD"):
         monkeypatch.setenv(name, "canary")
     command = program(tmp_path, f'env | grep -q canary || [ "$AWS_PROFILE" != mine ] || echo {KEY}')
     assert command.load().ids == [ID]

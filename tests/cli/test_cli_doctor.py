@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from claude_code_api.secret import Secret
 from claude_code_api.settings import load
 from claude_code_api.stand_in import api_key, oauth_token
 from claude_code_api.storage.data_directory import DataDirectory
+from claude_code_api.storage.tables import administrators
 from claude_code_api.surface import tls
 
 ROOT = Path(__file__).parents[2]
@@ -206,7 +208,7 @@ def test_a_master_key_from_elsewhere_is_tried(data_dir: Path, tmp_path: Path) ->
     for given in ({"master_key": key}, {"master_key_command": f"cat {tmp_path / 'key'}"}):
         (finding,) = findings(checks.master_key, data_dir=data_dir, **given)
         assert finding.status == "ok"
-        assert [each.status for each in findings(checks.stored, data_dir=data_dir, **given)] == ["ok", "warn"]
+        assert [each.status for each in findings(checks.stored, data_dir=data_dir, **given)] == ["ok", "warn", "warn"]
     failing = [each for each in checks.examine(load(data_dir=data_dir, master_key_command="false"))
                if each.name == "master key"]  # fmt: skip
     assert [each.status for each in failing] == ["fail"]
@@ -244,7 +246,7 @@ def test_a_wrong_master_key_is_a_failure_and_nothing_is_changed(data_dir: Path, 
     assert (finding.name, finding.status) == ("database", "fail")
     assert "needs the key" in finding.message
     (data_dir / "master.key").write_bytes(before)
-    assert [finding.status for finding in findings(checks.stored, data_dir=data_dir)] == ["ok", "warn"]
+    assert [finding.status for finding in findings(checks.stored, data_dir=data_dir)] == ["ok", "warn", "warn"]
 
 
 def test_a_lost_master_key_is_not_made_anew(data_dir: Path) -> None:
@@ -271,7 +273,27 @@ def test_refused_and_limited_credentials_are_pointed_out(data_dir: Path) -> None
     assert database.status == "ok"
     assert (refused.status, "credentials replace c0" in str(refused.remedy)) == ("fail", True)
     assert (limited.status, "limit reached, until" in limited.message) == ("warn", True)
-    assert [finding.status for finding in fine] == ["ok", "ok"]
+    assert [finding.status for finding in fine if finding.name == "credential"] == ["ok", "ok"]
+
+
+@pytest.mark.policy("A5")
+def test_an_old_password_and_a_missing_owner_are_pointed_out(run: Any, data_dir: Path) -> None:
+    store(data_dir)
+    (none,) = found(run("doctor", "--json"), "administrators")
+    assert (none["status"], "admin set-password" in none["remedy"]) == ("warn", True)
+    password = Secret(secrets.token_urlsafe())
+
+    async def make(age: timedelta) -> None:
+        async with Access.open(load(data_dir=data_dir)) as access:
+            await access.administrators.set_password("anna", password)
+            async with access.database.write() as connection:
+                await connection.execute(administrators.update().values(password_set_at=datetime.now(UTC) - age))
+
+    for days, status, said in ((89, "ok", "set 89 days ago"), (91, "warn", "set 91 days ago, change it")):
+        asyncio.run(make(timedelta(days=days)))
+        (finding,) = found(run("doctor", "--json"), "administrator")
+        assert (finding["status"], finding["message"]) == (status, f"anna (owner): password {said}")
+        assert ("--name anna" in str(finding["remedy"])) == (status == "warn")
 
 
 # --- the certificate ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from claude_code_api.stand_in import oauth_token
 
 COMMANDS = [
     ["serve"], ["demo"], ["doctor"], ["import"],
+    *(["admin", name] for name in ("list", "set-password")),
     *(["audit", name] for name in ("list", "verify")),
     *(["credentials", name] for name in ("add", "list", "test", "replace", "remove")),
     *(["keys", name] for name in ("create", "list", "show", "revoke", "rotate")),

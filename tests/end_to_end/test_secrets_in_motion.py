@@ -38,11 +38,12 @@ class Secretive(GatewayProcess):
 
     def __init__(self, way: str, directory: Path, upstream: str) -> None:
         super().__init__(directory, upstream, spare_processes=1, stop_grace=1, log_level="debug")
-        self.marks = {name: canary() for name in ("oauth", "api key", "master key", "unread")}
+        self.marks = {name: canary() for name in ("oauth", "api key", "master key", "password", "unread")}
         key = self.marks["master key"] + canary()[:19]  # with the last sign, 32 bytes in base64
         self.environment |= {
             "CLAUDE_CODE_OAUTH_TOKEN": f"sk-ant-oat01-{self.marks['oauth']}{canary()}",
             "CCAPI_ANTHROPIC_API_KEY": f"sk-ant-api03-{self.marks['api key']}{canary()}",
+            "ADMIN_PASSWORD": self.marks["password"],
             "ANTHROPIC_API_KEY": self.marks["unread"],  # the other name comes first
             "KNOWN": "canary-that-is-no-secret",
             "PYTHONFAULTHANDLER": "1",
