@@ -16,6 +16,7 @@ from claude_code_api.engines.claude_code.pool import Pool
 from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.program import Program
 from claude_code_api.engines.claude_code.session import Owner, Session
+from claude_code_api.engines.claude_code.turns import Digested
 from claude_code_api.errors import UpstreamError
 from claude_code_api.settings import Settings
 
@@ -49,7 +50,7 @@ async def make_pool(settings: Callable[..., Settings]) -> AsyncIterator[MakePool
 
 @asynccontextmanager
 async def one(pool: Pool, name: str) -> AsyncIterator[Session]:
-    conversation, credential = chat("Hello"), oauth(name)
+    conversation, credential = Digested.of(chat("Hello")), oauth(name)
     owner = Owner.of(conversation, credential, "tenant")
     async with pool.place("tenant"), pool.session(owner, conversation, credential) as session:
         yield session

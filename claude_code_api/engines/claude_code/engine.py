@@ -20,6 +20,7 @@ from claude_code_api.engines.claude_code.places import Places
 from claude_code_api.engines.claude_code.pool import Pool
 from claude_code_api.engines.claude_code.program import Program
 from claude_code_api.engines.claude_code.session import Owner, Session
+from claude_code_api.engines.claude_code.turns import Digested
 from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
@@ -80,13 +81,14 @@ class ClaudeCode:
         self, conversation: Conversation, credential: Credential, tenant: str
     ) -> AsyncGenerator[Event, None]:
         """See `engines.Engine`. A call is tried again only as long as the client has seen nothing of an answer."""
+        asked = Digested.of(conversation)
         async with self._pool.place(tenant):
             yield Accepted()
             failed = 0
             while True:
                 told = False
                 try:
-                    async with aclosing(self._attempt(conversation, credential, tenant)) as events:
+                    async with aclosing(self._attempt(asked, credential, tenant)) as events:
                         async for event in events:
                             told = told or not isinstance(event, RateLimitStatus)
                             yield event
@@ -94,9 +96,9 @@ class ClaudeCode:
                 except RequestFailure as failure:
                     if told:
                         raise
-                    if self._ignore_unsupported and refuses_sampling(failure, conversation.sampling):
-                        sampling = structs.replace(conversation.sampling, **{str(failure.param): None})
-                        conversation = structs.replace(conversation, sampling=sampling)
+                    if self._ignore_unsupported and refuses_sampling(failure, asked.sampling):
+                        sampling = structs.replace(asked.sampling, **{str(failure.param): None})
+                        asked = structs.replace(asked, sampling=sampling)
                         continue
                     if failed == self._retries or not is_passing(failure):
                         raise
@@ -112,13 +114,13 @@ class ClaudeCode:
         async with self._pool.place(tenant):
             if (known := self._listing(credential)) is not None:  # asked by another one meanwhile
                 return known
-            nothing = Conversation(model="default", messages=())
+            nothing = Digested(model="default", messages=(), digests=())
             owner = Owner.of(nothing, credential, tenant)
             async with self._pool.session(owner, nothing, credential) as session:
                 return await self._open(session, owner, credential, nothing)
 
     async def _attempt(
-        self, conversation: Conversation, credential: Credential, tenant: str
+        self, conversation: Digested, credential: Credential, tenant: str
     ) -> AsyncGenerator[Event, None]:
         owner = Owner.of(conversation, credential, tenant)
         async with self._pool.session(owner, conversation, credential) as session:

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from claude_code_api.conversation import Conversation
 from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code.capacity import private_memory
 from claude_code_api.engines.claude_code.faults import Faults
@@ -22,6 +21,7 @@ from claude_code_api.engines.claude_code.places import Places, QueueFull
 from claude_code_api.engines.claude_code.program import Program
 from claude_code_api.engines.claude_code.session import Owner, Session
 from claude_code_api.engines.claude_code.spares import Spares
+from claude_code_api.engines.claude_code.turns import Digested
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ class Pool:
             self._changed.set()
 
     @asynccontextmanager
-    async def session(self, owner: Owner, conversation: Conversation, credential: Credential) -> AsyncIterator[Session]:
+    async def session(self, owner: Owner, conversation: Digested, credential: Credential) -> AsyncIterator[Session]:
         """A process for one request that has a place: a live one of this owner's, stepped back to what it shares
         with the conversation, or one that was not opened yet.
         """
@@ -113,7 +113,7 @@ class Pool:
 
     # --- a request's process ----------------------------------------------------------------------------
 
-    async def _take(self, owner: Owner, conversation: Conversation, credential: Credential) -> Session:
+    async def _take(self, owner: Owner, conversation: Digested, credential: Credential) -> Session:
         self.spares.use(credential.id)
         while (live := self._fitting(owner, conversation)) is not None:
             self._forget(live)
@@ -133,7 +133,7 @@ class Pool:
             else:
                 await self.spares.added()
 
-    def _fitting(self, owner: Owner, conversation: Conversation) -> Session | None:
+    def _fitting(self, owner: Owner, conversation: Digested) -> Session | None:
         """The owner's live process that holds this conversation; else one that is worth less than a spare.
 
         A conversation that may go on is worth more than a process for a one-shot: while there is a spare, those of
@@ -237,7 +237,7 @@ async def _end(*sessions: Session) -> None:
     await asyncio.gather(*(session.end() for session in sessions))
 
 
-async def _resumed(session: Session, conversation: Conversation, credential: Credential) -> bool:
+async def _resumed(session: Session, conversation: Digested, credential: Credential) -> bool:
     """Whether a live process is ready for this conversation; it is ended where it is not, or nobody waits any more."""
     resumed = False
     try:

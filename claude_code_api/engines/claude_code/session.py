@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable
 from hashlib import blake2b
 from typing import Any
 
@@ -28,7 +28,7 @@ from claude_code_api.engines.claude_code.client_tools import ClientTools, is_car
 from claude_code_api.engines.claude_code.history import CACHED_FOR, Line, assistant_line, flag_settings, user_line
 from claude_code_api.engines.claude_code.process import Process
 from claude_code_api.engines.claude_code.thinking import always_thinking, thinking_of
-from claude_code_api.engines.claude_code.turns import Collected, Turn, digest_of
+from claude_code_api.engines.claude_code.turns import Collected, Digested, Turn, digest_of
 from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError
 
 OLDEST = 3600.0  # seconds; measured: a process grows from 115 to about 300 MB in 35 turns
@@ -84,7 +84,7 @@ class Session:
         """Whether it waits for results of the client's tools."""
         return bool(self._waiting)
 
-    def shared(self, conversation: Conversation) -> int:
+    def shared(self, conversation: Digested) -> int:
         """How many turns of a conversation's past this process holds, from its beginning, and can go on from."""
         if self._model != conversation.model:  # changed between turns, Claude Code would say so in the conversation
             return 0
@@ -96,7 +96,7 @@ class Session:
             count -= 1
         return count
 
-    def is_about(self, conversation: Conversation, shared: int) -> bool:
+    def is_about(self, conversation: Digested, shared: int) -> bool:
         """Whether the turns shared are those of one conversation: all that it holds, or an answer of its own among
         them, or the same question behind them. Else they may be examples that many conversations begin with.
         """
@@ -107,19 +107,18 @@ class Session:
         if shared == len(self.turns) or not all(turn.written for turn in self.turns[:shared]):
             return True
         at_the_end = 2 * shared + 1 == len(conversation.messages)
-        return at_the_end and self.turns[shared].asked == digest_of(conversation.messages[-1])
+        return at_the_end and self.turns[shared].asked == conversation.digests[-1]
 
     @property
     def answers(self) -> int:
         """How many of its turns were answered here."""
         return sum(not turn.written for turn in self.turns)
 
-    def _held(self, conversation: Conversation) -> int:
-        past = conversation.messages[:-1]
-        pairs = zip(past[::2], past[1::2], strict=False)
+    def _held(self, conversation: Digested) -> int:
+        past = conversation.digests[:-1]
         count = 0
-        for turn, (asked, answered) in zip(self.turns, pairs, strict=False):
-            if (turn.asked, turn.answered) != (digest_of(asked), digest_of(answered)):
+        for turn, pair in zip(self.turns, zip(past[::2], past[1::2], strict=False), strict=False):
+            if (turn.asked, turn.answered) != pair:
                 break
             count += 1
         return count
@@ -143,7 +142,7 @@ class Session:
         await self._tell(conversation, credential)
         return opened
 
-    async def resume(self, conversation: Conversation, credential: Credential) -> bool:
+    async def resume(self, conversation: Digested, credential: Credential) -> bool:
         """Makes a process that was used before ready for its owner's next conversation: back to what the two share,
         with the settings of this turn. False where it cannot be.
         """
@@ -187,7 +186,7 @@ class Session:
             return False
         return not (self.turns and 2 * len(self.turns) == len(past) and self.turns[-1].thought)
 
-    async def answer(self, conversation: Conversation, patience: float) -> AsyncGenerator[Event, None]:
+    async def answer(self, conversation: Digested, patience: float) -> AsyncGenerator[Event, None]:
         """Writes what is missing of the past, asks the last turn, and gives the events of its answer.
 
         The turns held must be a beginning of the conversation's past. `patience` is in seconds of silence.
@@ -200,7 +199,7 @@ class Session:
                 self._tools.bring(result)
             self._waiting = frozenset()
         else:
-            await self._write(conversation.messages[2 * len(self.turns) : -1], conversation.model, patience)
+            await self._write(conversation, patience)
             question = user_line(asked, ask=True)
             uuid, self._running = self._begin(asked, question["uuid"]), True
             self.process.send(question)
@@ -216,7 +215,7 @@ class Session:
                     goes_on_alone = event.stop_reason in _CUT or reader.called - self._tools.names
                     if goes_on_alone and self._running:
                         self.process.kill()  # at once: it is about to ask the model to go on
-                    self._keep(uuid, asked, answer, event, thought=reader.thought)
+                    self._keep(uuid, conversation.digests[-1], answer, event, thought=reader.thought)
                 yield event
 
     def _read(self, reader: AnswerReader, message: Line) -> list[Event]:
@@ -258,22 +257,24 @@ class Session:
         """See `Process.end`: it begins at once."""
         return self.process.end()
 
-    async def _write(self, past: Sequence[Message], model: str, patience: float) -> None:
-        """Past turns as they were, natively.
+    async def _write(self, conversation: Digested, patience: float) -> None:
+        """The past turns that it does not hold yet, as they were, natively.
 
         Their end is marked for Anthropic's cache. Claude Code marks the newest turn alone, which will not be the same
         again in another process; Anthropic takes four marks, and three are Claude Code's.
         """
         free = not any(turn.marked for turn in self.turns)
-        for asked, answered in zip(past[::2], past[1::2], strict=True):
-            marked = free and answered is past[-1]
-            question = user_line(asked, ask=False)
-            uuid, self._running = self._begin(asked, question["uuid"]), True
-            self.process.send(question)
+        *past, _ = zip(conversation.messages, conversation.digests, strict=True)
+        missing = past[2 * len(self.turns) :]
+        for (asked, question), (answered, answer) in zip(missing[::2], missing[1::2], strict=True):
+            marked = free and answered is conversation.messages[-2]
+            line = user_line(asked, ask=False)
+            uuid, self._running = self._begin(asked, line["uuid"]), True
+            self.process.send(line)
             await self._result(patience)  # without waiting for it the turns come out in the wrong order
-            self.process.send(assistant_line(answered, model, cached_for=self._cached_for if marked else None))
-            held = Turn(uuid=uuid, asked=digest_of(asked), answered=digest_of(answered), written=True, marked=marked)
-            self.turns.append(held)
+            cached_for = self._cached_for if marked else None
+            self.process.send(assistant_line(answered, conversation.model, cached_for=cached_for))
+            self.turns.append(Turn(uuid=uuid, asked=question, answered=answer, written=True, marked=marked))
             self._open_turn = None
 
     def _begin(self, asked: Message, uuid: str) -> str | None:
@@ -303,11 +304,11 @@ class Session:
         answer = await self.process.request("rewind_conversation", target_message_uuid=uuid)
         return bool(answer.get("rewound"))
 
-    def _keep(self, uuid: str | None, asked: Message, answer: Collected, end: Finished, *, thought: bool) -> None:
+    def _keep(self, uuid: str | None, asked: bytes, answer: Collected, end: Finished, *, thought: bool) -> None:
         """Remembers a turn that the process now holds whole; one with calls waits for their results."""
         waits = end.stop_reason == "tool_use"
         whole = end.stop_reason in _WHOLE and bool(answer.text) and not self._running
         if (waits or whole) and (said := answer.message()) is not None:
-            self.turns.append(Turn(uuid=uuid, asked=digest_of(asked), answered=digest_of(said), thought=thought))
+            self.turns.append(Turn(uuid=uuid, asked=asked, answered=digest_of(said), thought=thought))
             self._waiting = frozenset(answer.calls) if waits else frozenset()
             self._open_turn = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from claude_code_api.conversation import (
     Block,
+    Conversation,
     Event,
     Message,
     Text,
@@ -18,6 +19,17 @@ from claude_code_api.conversation import (
     ToolCall,
     ToolUse,
 )
+
+
+class Digested(Conversation, frozen=True, kw_only=True):
+    """A conversation with a digest of each of its messages, made once for all that ask for them."""
+
+    digests: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, conversation: Conversation) -> Self:
+        digests = tuple(map(digest_of, conversation.messages))
+        return cls(**msgspec.structs.asdict(conversation), digests=digests)
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
