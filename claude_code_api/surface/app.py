@@ -15,6 +15,7 @@ from claude_code_api.surface.asgi import Receive, Scope, Send
 from claude_code_api.surface.chat import Chat
 from claude_code_api.surface.client import Proxies
 from claude_code_api.surface.cors import Cors
+from claude_code_api.surface.documentation import documentation
 from claude_code_api.surface.encryption_rule import HttpsAddress, is_admin_path, require_encryption
 from claude_code_api.surface.exchange import Exchange
 from claude_code_api.surface.gateway import Gateway
@@ -55,6 +56,7 @@ class App:
             "/v1/chat/completions": ("POST", self._with_key(Chat(settings, gateway))),
             "/v1/models": ("GET", self._with_key(self._models)),
             **{path: ("GET", self._ready if path.endswith("/ready") else self._alive) for path in _HEALTH},
+            **{path: ("GET", handler) for path, handler in documentation(_HEALTH).items()},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

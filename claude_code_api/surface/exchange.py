@@ -14,7 +14,7 @@ from claude_code_api.dialects.openai_chat import error
 from claude_code_api.errors import InternalError, RequestFailure
 from claude_code_api.surface.asgi import Fields, Receive, Scope, Send
 from claude_code_api.surface.client import Client
-from claude_code_api.surface.security_headers import security_headers
+from claude_code_api.surface.security_headers import NOTHING, security_headers
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +45,7 @@ class Exchange:
         self.notes: dict[str, object] = {}
         self.rate_headers: Fields = []
         self.extra_headers: Fields = []
+        self.content_policy = NOTHING
         self._send = send
         self._state: dict[str, object] = scope.setdefault("state", {})
         self._task = asyncio.current_task()
@@ -68,6 +69,7 @@ class Exchange:
                 "status": status,
                 "headers": [
                     *security_headers(self.client.secure),
+                    (b"content-security-policy", self.content_policy),
                     (b"x-request-id", self.id.encode()),
                     *self.rate_headers,
                     *self.extra_headers,
@@ -82,13 +84,15 @@ class Exchange:
             raise ClientDisconnected
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
-    async def answer(self, status: int, body: bytes, headers: Fields | None = None) -> None:
-        """A whole answer, JSON unless it is empty."""
+    async def answer(
+        self, status: int, body: bytes, headers: Fields | None = None, content_type: bytes = b"application/json"
+    ) -> None:
+        """A whole answer; one that is empty has no content type."""
         fields = [(b"content-length", b"%d" % len(body)), *(headers or [])]
         if status == 204:
             fields = fields[1:]
         elif body:
-            fields.append((b"content-type", b"application/json"))
+            fields.append((b"content-type", content_type))
         await self.begin(status, fields)
         await self.write(body, more=False)
 

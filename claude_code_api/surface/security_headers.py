@@ -1,4 +1,4 @@
-"""The headers that every answer bears (policy N3)."""
+"""The headers that every answer bears (policy N3), a content policy beside them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ ALWAYS: Fields = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-xss-protection", b"1; mode=block"),
     (b"referrer-policy", b"strict-origin-when-cross-origin"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
 # For this host alone, and never over plain HTTP (RFC 6797, 7.2).
 ON_HTTPS: Fields = [*ALWAYS, (b"strict-transport-security", b"max-age=31536000")]
+
+
+NOTHING = b"default-src 'none'; frame-ancestors 'none'"
+"""The content policy of every answer but a page's."""
 
 
 def security_headers(secure: bool) -> Fields:
