@@ -12,6 +12,7 @@ import structlog
 from claude_code_api import __version__
 from claude_code_api.access import Access
 from claude_code_api.access.names import GATEWAY
+from claude_code_api.backup.making import tidy
 from claude_code_api.credential import CredentialKind, kind_of
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.errors import InvalidRequest, NotFound, WrongSetting
@@ -44,7 +45,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
     Raises an OperatorFailure where it cannot start. Nothing of it is left afterwards: no process, no connection.
     """
-    with DataDirectory(settings.data_dir).server_lock():
+    directory = DataDirectory(settings.data_dir)
+    with directory.server_lock():
+        await asyncio.to_thread(tidy, directory)
         async with (
             Access.open(settings, migrate=True) as access,
             Recorder.open(settings, access.database) as recorder,

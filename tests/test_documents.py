@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / ".env.example", ROOT / "LICENSE"))
 PAGES = [path for path in DOCUMENTS if path.suffix == ".md"]
 EXPECTED = {"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", ".env.example",
-            "architecture.md", "configuration.md", "openai-chat.md", "performance.md", "usage.md",
+            "architecture.md", "configuration.md", "openai-chat.md", "operations.md", "performance.md", "usage.md",
             "vault.md"}  # fmt: skip
 
 VARIABLES = {variable for name, field in Settings.model_fields.items() for variable in environment_names(name, field)}

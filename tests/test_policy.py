@@ -26,7 +26,6 @@ WAITING = {
     "N5": "more than one process: shared limits",
     "D1": "containers and deployment",
     "D3": "containers and deployment: bill of materials, audit, updates",
-    "D4": "the policy's core: backup and restore",
     "D5": "containers and deployment",
     "D6": "containers and deployment: `doctor --production`",
     "L4": "metrics and alerts",

@@ -57,7 +57,7 @@ class Access:
         self.administrators = Administrators(database, pepper, audit, hasher)
         self.audit = audit
         self._directory = directory
-        self._vault = vault
+        self.vault = vault
 
     @classmethod
     @asynccontextmanager
@@ -95,10 +95,10 @@ class Access:
         What a run that was killed has begun, the next one finishes.
         """
         with self._directory.rotation_lock():
-            rotation = await rotate(self.database, self._vault)
+            rotation = await rotate(self.database, self.vault)
             await self.audit.note(by, "vault.rotated", rotation.master_key_id, records=rotation.records)
             return rotation
 
     async def unfinished_rotation(self) -> int:
         """Records that a rotation has still to bring under the newest master key."""
-        return await unfinished(self.database, self._vault)
+        return await unfinished(self.database, self.vault)

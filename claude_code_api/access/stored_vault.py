@@ -35,6 +35,11 @@ class StoredVault:
         vault = await self._knowing(current)
         return vault.seal(content, place, under=current)
 
+    async def seal_under(self, key_id: bytes, content: bytes, place: Place) -> bytes:
+        """Under this master key, whichever is in force; for what leaves the database."""
+        vault = await self._knowing(key_id)
+        return vault.seal(content, place, under=key_id)
+
     async def unseal(self, sealed: bytes, place: Place) -> bytes:
         """What was sealed for this place; VaultFailure for anything else."""
         vault = await self._knowing(master_key_id(sealed))

@@ -46,9 +46,13 @@ class Anchor:
             raise StorageFailure(f"The audit anchor {self._path} was not written by this gateway, or was changed.")
         return head
 
+    def text(self, head: Head) -> bytes:
+        """The file's content for this head."""
+        line = _Line(head.number, head.code.hex(), self._chain.sign(head).hex())
+        return msgspec.json.encode(line) + b"\n"
+
     def advance(self, head: Head) -> None:
         """To a newer head; an older one changes nothing."""
-        line = _Line(head.number, head.code.hex(), self._chain.sign(head).hex())
         with exclusive(self._path.with_name(self._path.name + ".lock")):
             known = self.read()
             if known is not None and known.number >= head.number:
@@ -56,5 +60,5 @@ class Anchor:
             temporary = self._path.with_name(self._path.name + ".new")
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(line) + b"\n")
+                file.write(self.text(head))
             temporary.replace(self._path)

@@ -84,6 +84,14 @@ class AuditLog:
         async with self.change(by) as change:
             await change.note(action, target, **details)
 
+    def anchor_text(self) -> bytes | None:
+        """The anchor's content, for a backup; None where it is missing or was not written by us."""
+        try:
+            head = self._anchor.read()
+        except StorageFailure:
+            head = None
+        return self._anchor.text(head) if head else None
+
     async def entries(
         self,
         *,

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from claude_code_api import __version__
 from claude_code_api.cli import admin, audit, credentials, keys, usage, vault
+from claude_code_api.cli.backup import backup, restore
 from claude_code_api.cli.demo import demo
 from claude_code_api.cli.doctor import doctor
 from claude_code_api.cli.import_ import import_
@@ -33,6 +34,8 @@ app.add_typer(admin.app, name="admin")
 app.add_typer(usage.app, name="usage")
 app.add_typer(vault.app, name="vault")
 app.add_typer(audit.app, name="audit")
+app.command()(backup)
+app.command()(restore)
 app.command("import")(import_)
 app.command()(doctor)
 app.command()(demo)

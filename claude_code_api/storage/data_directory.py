@@ -45,6 +45,10 @@ class DataDirectory:
         """Held by the one rotation of the master key; StorageFailure names the process that has it."""
         return self._held("rotation.lock", "A rotation of the master key already runs")
 
+    def backup_lock(self) -> AbstractContextManager[None]:
+        """Held by the one backup that is made or checked; StorageFailure names the process that has it."""
+        return self._held("backup.lock", "A backup is already being made or checked")
+
     @contextmanager
     def _held(self, name: str, refusal: str) -> Iterator[None]:
         """The kernel frees it when the process ends, however it ends."""

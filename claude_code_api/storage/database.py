@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from claude_code_api.errors import StorageFailure
 from claude_code_api.secret import Secret
-from claude_code_api.storage import migrations
+from claude_code_api.storage import changeover, migrations
 from claude_code_api.storage.data_directory import DataDirectory, exclusive, make_private
 from claude_code_api.storage.generation import Generation
 
@@ -71,6 +71,17 @@ class Database:
             yield connection
             await _to_its_end(self._commit(connection, announced))
 
+    async def copy_to(self, path: Path) -> None:
+        """A consistent copy of all of it as of one moment, in a new private file, while others read and write.
+
+        SQLite alone; a StorageFailure says what to do elsewhere.
+        """
+        if self._engine.dialect.name != "sqlite":
+            raise StorageFailure(
+                "This database is PostgreSQL: copy it with `pg_dump --format=custom`, and encrypt that."
+            )
+        await asyncio.to_thread(_copy, Path(str(self._engine.url.database)), path)
+
     async def forget_overwritten(self) -> None:
         """SQLite's log is emptied, which holds what was there before; as far as those who read just now let it."""
         if self._engine.dialect.name == "sqlite":
@@ -114,6 +125,12 @@ class Database:
             await connection.run_sync(upgrade, migrate)
 
 
+def sqlite_file(url: Secret) -> Path | None:
+    """The database's file; None where it is none of SQLite's."""
+    parsed = make_url(url.reveal())
+    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+
+
 def insert_or(dialect: str, table: Table) -> sqlite.Insert:
     """An insert that may say what happens to rows that are there already: `on_conflict_do_…`, the same for both."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
@@ -146,12 +163,23 @@ def _prepare_file(url: URL, directory: DataDirectory) -> None:
         raise StorageFailure("The database URL must name a file: sqlite+aiosqlite:///PATH.")
     path = Path(str(url.database))
     with exclusive(directory.path / "database.lock"):
+        changeover.finish(directory.path)
         make_private(path)
         try:
             with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.Error as error:
             raise StorageFailure(f"The database {path} cannot be opened: {error}.") from None
+
+
+def _copy(path: Path, to: Path) -> None:
+    """Within one reading transaction. What was deleted is not in it; deleted rows leave no trace in the new file."""
+    make_private(to)  # SQLite takes an empty file, but would make one that others may read
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
+            connection.execute("VACUUM INTO ?", [str(to)])
+    except sqlite3.Error as error:
+        raise StorageFailure(f"The database cannot be copied: {error}.") from None
 
 
 def _empty_log(path: Path) -> None:

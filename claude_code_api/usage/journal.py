@@ -14,6 +14,7 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -101,6 +102,16 @@ class Segment:
     def leave(self) -> None:
         """Lets go of it, for whoever comes next."""
         os.close(self._descriptor)
+
+
+def written_lines(directory: Path) -> list[bytes]:
+    """The whole lines of each segment that is there, whoever writes it; one that vanishes meanwhile is folded."""
+    found = []
+    for path in sorted(directory.glob("*.journal")):
+        with suppress(FileNotFoundError):
+            content = path.read_bytes()
+            found.append(content[: content.rfind(b"\n") + 1])
+    return [lines for lines in found if lines]
 
 
 def encode(record: Record) -> bytes:

@@ -78,7 +78,7 @@ async def opens(settings: Settings, key: Secret, token: Secret) -> None:
 
 async def pepper(access: Access) -> bytes:
     async with access.database.write() as connection:
-        return await own_secret(connection, access._vault, PEPPER.record)
+        return await own_secret(connection, access.vault, PEPPER.record)
 
 
 async def test_everything_comes_under_a_new_key_and_opens(own_settings: Settings, token: Secret) -> None:

@@ -118,11 +118,11 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         name = hashlib.sha256(f"{data}{name}".encode(errors="surrogateescape")).hexdigest()[:12]
         return cls(
             path=path,
-            homes=data / "claude",
+            homes=homes(settings),
             workplace=temporary_directory() / f"w-{name}",
             scratch=temporary_directory() / f"t-{name}",
             environment={**environment.inherited(), **QUIET, **{k: v for k, v in given.items() if v}},
-            user=_user(settings.claude_code_user),
+            user=user_numbers(settings.claude_code_user),
             ports=_ports(settings, path),
         )
 
@@ -209,7 +209,12 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         return {**self.environment, **{name: str(path) for name, path in own.items()}}
 
 
-def _user(name: str | None) -> tuple[int, int] | None:
+def homes(settings: Settings) -> Path:
+    """Where the credentials' lasting directories are."""
+    return settings.data_dir.absolute() / "claude"
+
+
+def user_numbers(name: str | None) -> tuple[int, int] | None:
     """The numbers of a user and its group."""
     if name is None:
         return None
