@@ -1,14 +1,15 @@
 """The form that a client asks of the answer: a schema that binds the model, or words that ask it.
 
 Anthropic binds an answer with a grammar made of the schema, and knows a part of JSON Schema for it
-(https://docs.claude.com/en/docs/build-with-claude/structured-outputs): every object names all its fields, bounds and
-most formats are unknown. What the grammar cannot hold is said in the description, where the model reads it, as
-Anthropic's own clients do.
+(https://docs.claude.com/en/docs/build-with-claude/structured-outputs): every object names all its fields, no schema
+holds itself, bounds and most formats are unknown. What the grammar cannot hold is said in the description, where the
+model reads it, as Anthropic's own clients do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import msgspec
@@ -49,19 +50,16 @@ def _read_schema(named: NamedSchema) -> tuple[Schema | None, str]:
     if named.description:
         schema.setdefault("description", named.description)
     nodes = list(_nodes(schema))
-    for path, node in nodes:
-        if not _is_open(node):
-            continue
+    if fault := _unbound(schema, nodes):
         if named.strict:
-            reason = "an object of a strict schema has `properties`, and no `additionalProperties` beside them"
-            raise invalid_value(reason, path, code="invalid_json_schema")
+            raise invalid_value(*fault, code="invalid_json_schema")
         return None, JSON_OF_SCHEMA + msgspec.json.encode(schema).decode()
     for _, node in nodes:
         _fit_grammar(node)
     return schema, ""
 
 
-def _nodes(schema: Schema) -> Iterator[tuple[str, Schema]]:
+def _nodes(schema: Any) -> Iterator[tuple[str, Schema]]:
     """The schema and those within it, with their paths; whatever is no schema where one should be is left alone."""
     waiting: list[tuple[str, Any]] = [(_PATH, schema)]
     while waiting:
@@ -76,6 +74,40 @@ def _nodes(schema: Schema) -> Iterator[tuple[str, Schema]]:
             if isinstance(listed := node.get(key), list):
                 waiting += [(f"{path}.{key}.{index}", inner) for index, inner in enumerate(listed)]
         waiting.append((f"{path}.items", node.get("items")))
+
+
+def _unbound(schema: Schema, nodes: list[tuple[str, Schema]]) -> tuple[str, str] | None:
+    """Why no grammar can be made of a schema, and where; None where one can."""
+    for path, node in nodes:
+        if _is_open(node):
+            return "an object of a strict schema has `properties`, and no `additionalProperties` beside them", path
+    recursive = _recursive(schema, nodes)
+    for path, node in nodes:
+        if node.get("$ref") in recursive:
+            return "a strict schema is not recursive: Claude takes none that holds itself", path
+    return None
+
+
+def _recursive(schema: Schema, nodes: list[tuple[str, Schema]]) -> list[str]:
+    """References that lead back to themselves, empty where there are none."""
+    held = {reference: _references(_nodes(_referred(schema, reference))) for reference in _references(nodes)}
+    try:
+        TopologicalSorter(held).prepare()
+    except CycleError as fault:
+        return list(fault.args[1])
+    return []
+
+
+def _references(nodes: Iterable[tuple[str, Schema]]) -> set[str]:
+    return {reference for _, node in nodes if isinstance(reference := node.get("$ref"), str)}
+
+
+def _referred(schema: Schema, reference: str) -> Any:
+    """What a JSON pointer (RFC 6901) into the schema itself leads to; None where that is nothing."""
+    found: Any = schema if reference.startswith("#") else None
+    for name in reference.split("/")[1:]:
+        found = found.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+    return found
 
 
 def _is_object(node: Schema) -> bool:

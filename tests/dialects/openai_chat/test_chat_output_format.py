@@ -177,6 +177,36 @@ def test_one_that_is_not_strict_is_put_in_words(ask: Ask, schema: Any, _path: st
 
 @pytest.mark.policy("V1")
 @pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        (an_object(part={"$ref": "#"}), ".properties.part"),
+        (an_object(a={"$ref": "#/$defs/a"}) | {"$defs": {"a": an_object(b={"$ref": "#/$defs/a"})}}, ""),
+        (
+            an_object(a={"type": "array", "items": {"$ref": "#/definitions/a~1b"}})
+            | {"definitions": {"a/b": {"anyOf": [{"$ref": "#/definitions/c"}]}, "c": {"$ref": "#/definitions/a~1b"}}},
+            "",
+        ),
+        (an_object(a=an_object(b={"$ref": "#/properties/a"})), ".properties.a.properties.b"),
+    ],
+)
+def test_no_grammar_is_made_of_a_schema_that_holds_itself(ask: Ask, schema: Any, path: str) -> None:
+    fault = refusal(lambda: ask(response_format=bound_by(copy.deepcopy(schema), strict=True)))
+    assert (fault.status, fault.code) == (400, "invalid_json_schema")
+    assert str(fault.param).startswith(SCHEMA + path)
+    assert "recursive" in fault.message
+    conversation = ask(response_format=bound_by(copy.deepcopy(schema))).conversation
+    assert conversation.system == JSON_OF_SCHEMA + msgspec.json.encode(schema).decode()
+    assert conversation.sampling.output_schema is None
+
+
+def test_a_schema_may_refer_to_one_place_many_times_and_in_a_long_line(ask: Ask) -> None:
+    line = {f"d{number}": an_object(a={"$ref": f"#/$defs/d{number + 1}"}) for number in range(5000)}
+    schema = an_object(a={"$ref": "#/$defs/d0"}, b={"$ref": "#/$defs/d0"}, c={"$ref": "#/nowhere/0"})
+    schema["$defs"] = line | {"d5000": an_object(x={"type": "string"})}
+    assert ask(response_format=bound_by(schema, strict=True)).conversation.sampling.output_schema
+
+
+@pytest.mark.parametrize(
     ("response_format", "param", "code"),
     [
         ("json_object", "response_format", "invalid_value"),
