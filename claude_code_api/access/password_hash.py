@@ -19,7 +19,7 @@ import bcrypt
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from claude_code_api.access.password_rules import counted
+from claude_code_api.access.password_rules import LONGEST_GIVEN, counted
 from claude_code_api.errors import Overloaded
 from claude_code_api.secret import Secret
 
@@ -56,6 +56,8 @@ class PasswordHasher:
         A refusal costs the same work in every case: that of the hardest of `every` hash there is and of the setting.
         So nobody learns from the time whether there is a password, or how old it is. Overloaded as above.
         """
+        if len(password.reveal()) > LONGEST_GIVEN:
+            password, kept = Secret(""), None
         work = max([self._rounds, *map(rounds_of, every)])
         return await self._in_thread(lambda: _matches(self._prepared(password), kept, work))
 

@@ -17,6 +17,8 @@ from claude_code_api.secret import Secret
 SHORTEST = 12
 LONGEST = 1024
 """Characters; Unicode's code points."""
+LONGEST_GIVEN = 8 * LONGEST
+"""Characters before they are composed. What is longer is no password of anybody, and not worth to be looked at."""
 MOST_COMMON = 10_000
 
 _SAMPLE = re.compile(
@@ -42,6 +44,8 @@ def check_strength(password: Secret, name: str) -> None:
 
     The first call reads a list, which is no work for the event loop.
     """
+    if len(password.reveal()) > LONGEST_GIVEN:
+        raise _refused(f"A password has {SHORTEST} to {LONGEST} characters; this one has many more.")
     text = counted(password)
     plain, own = text.casefold(), name.casefold()
     letters = _NO_LETTER.sub("", plain)

@@ -175,6 +175,17 @@ async def test_one_hashing_decides(hasher: PasswordHasher, work: list[int]) -> N
         assert work == [QUICK]
 
 
+@pytest.mark.policy("A3")
+async def test_what_is_far_too_long_costs_no_more_and_is_never_right(hasher: PasswordHasher, work: list[int]) -> None:
+    for right in (Secret("right horse"), Secret("")):
+        kept = await hasher.hash(right)
+        work.clear()
+        assert not await hasher.matches(Secret(right.reveal() + " " * 30_000_000), kept, [kept])
+        assert work == [QUICK]
+    with pytest.raises(InvalidRequest, match="many more"):
+        check_strength(Secret("x1" * 10_000_000), "admin")
+
+
 class Gate:
     """Hashings that wait until they may end, and how many there are at a time."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import bcrypt
 import pytest
+from terminals import at_a_terminal
 
 from claude_code_api.access import Access
 from claude_code_api.application import running
@@ -145,6 +146,16 @@ def test_at_a_terminal_it_is_asked_for_twice(monkeypatch: pytest.MonkeyPatch) ->
     assert typed(monkeypatch, "") == []
     with pytest.raises(OperatorFailure, match="No password"):
         output.read_password()
+
+
+def test_a_real_terminal_shows_none_of_it(tmp_path: Path) -> None:
+    given = "tÿped " + password()
+    status, out, shown = at_a_terminal(
+        ["admin", "set-password", "--name", "anna"], tmp_path, {"New password": given, "Once more": given}
+    )
+    assert (status, out) == (0, "The password of 'anna' (owner) is set; older sessions have ended.\n"), shown
+    assert given[6:] not in shown
+    assert asyncio.run(signs_in(tmp_path / "data", "anna", given))
 
 
 # --- beside a gateway -----------------------------------------------------------------------------------

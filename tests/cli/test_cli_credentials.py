@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import getpass
-import os
-import pty
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from terminals import at_a_terminal
 
 from claude_code_api.cli import output
 from claude_code_api.errors import OperatorFailure
@@ -149,41 +147,10 @@ def test_a_credential_that_is_not_there_cannot_be_tested(run: Any) -> None:
 # --- at a terminal --------------------------------------------------------------------------------------
 
 
-def at_a_terminal(arguments: list[str], typed: bytes, directory: Path) -> tuple[int, str, str]:
-    """Status, standard output, and all that the terminal showed."""
-    root = Path(__file__).parents[2]
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "claude_code_api", *arguments],
-        stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, start_new_session=True, cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(root), "TERM": "dumb"},
-    )  # fmt: skip
-    os.close(theirs)
-    shown = b""
-    try:
-        while b"Token" not in shown:
-            shown += os.read(ours, 1000)
-        os.write(ours, typed)
-        assert process.stdout is not None
-        out = process.stdout.read().decode()
-        while True:
-            try:
-                shown += os.read(ours, 1000)
-            except OSError:  # the other end is closed
-                break
-        return process.wait(), out, shown.decode()
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-        assert process.stdout is not None
-        process.stdout.close()
-
-
 @pytest.mark.policy("T1")
 def test_a_terminal_is_asked_without_echo(tmp_path: Path) -> None:
     token = oauth_token("typed")
-    status, out, shown = at_a_terminal(["credentials", "add", "main"], token.encode() + b"\n", tmp_path)
+    status, out, shown = at_a_terminal(["credentials", "add", "main"], tmp_path, {"Token": token})
     assert (status, out) == (0, f"Stored the OAuth token …{token[-4:]} as 'main'.\n")
     assert "Token (not shown): " in shown
     assert token[13:] not in shown
