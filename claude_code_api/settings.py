@@ -216,6 +216,13 @@ class Settings(BaseSettings):
     max_body_bytes: int = setting(
         32 * 1024 * 1024, "Size of a request's body, packed and unpacked.", group="limits", ge=1024
     )
+    max_bodies_bytes: int = setting(
+        512 * 1024 * 1024,
+        "Size of all bodies that requests hold at once, beyond 64 KiB each; a key may hold as much as is left for the "
+        "others. At least twice `max_body_bytes` is taken.",
+        group="limits",
+        ge=1024,
+    )
     body_timeout: float = setting(30.0, "Longest pause in a request's body.", group="limits", gt=0, le=600)
     max_connections: int = setting(1000, "Connections at once.", group="limits", ge=1)
     max_depth: int = setting(64, "Nesting of a request's JSON.", group="limits", ge=8, le=500)

@@ -189,6 +189,7 @@ WRONG: dict[str, list[object]] = {
     "max_head_bytes": [0, "64k"],
     "head_timeout": [0, 601],
     "max_body_bytes": [1],
+    "max_bodies_bytes": [1],
     "body_timeout": [0],
     "max_connections": [0],
     "max_depth": [7, 501],

@@ -12,6 +12,7 @@ from claude_code_api.dialects.openai_chat import model_card, model_list
 from claude_code_api.errors import MethodNotAllowed, NotFound, Overloaded
 from claude_code_api.settings import Settings
 from claude_code_api.surface.asgi import Receive, Scope, Send
+from claude_code_api.surface.body_budget import BodyBudget
 from claude_code_api.surface.chat import Chat
 from claude_code_api.surface.client import Proxies
 from claude_code_api.surface.cors import Cors
@@ -52,8 +53,9 @@ class App:
         # Apart, so that whoever has many addresses cannot push out what is counted of keys.
         self._by_address, self._by_key = RateLimits(), RateLimits()
         self._https = HttpsAddress(settings.https_port, (settings.host,), settings.public_url)
+        bodies = BodyBudget(settings.max_bodies_bytes, settings.max_body_bytes)
         self._routes: dict[str, tuple[str, Handler]] = {
-            "/v1/chat/completions": ("POST", self._with_key(Chat(settings, gateway))),
+            "/v1/chat/completions": ("POST", self._with_key(Chat(settings, gateway, bodies))),
             "/v1/models": ("GET", self._with_key(self._models)),
             **{path: ("GET", self._ready if path.endswith("/ready") else self._alive) for path in _HEALTH},
             **{path: ("GET", handler) for path, handler in documentation(_HEALTH).items()},

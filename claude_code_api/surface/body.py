@@ -6,6 +6,7 @@ import re
 import zlib
 
 from claude_code_api.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
+from claude_code_api.surface.body_budget import Share
 from claude_code_api.surface.exchange import ClientDisconnected, Exchange
 
 _JSON = re.compile(rb"application/([\w.+-]+\+)?json *(;.*)?", re.IGNORECASE)
@@ -18,10 +19,11 @@ def require_json(exchange: Exchange) -> None:
         raise UnsupportedMediaType("The body must be JSON: `Content-Type: application/json`.")
 
 
-async def read_body(exchange: Exchange, limit: int) -> bytes:
+async def read_body(exchange: Exchange, limit: int, share: Share) -> bytes:
     """The body, unpacked; it may have `limit` bytes, packed as well as unpacked.
 
     RequestTooLarge as soon as that is known: by its declared length before anything is read, else while it comes.
+    Overloaded where all bodies together hold too much for its `share` to grow.
     How long it may pause is for the connection to watch.
     """
     declared = exchange.headers.get(b"content-length", b"")
@@ -41,6 +43,7 @@ async def read_body(exchange: Exchange, limit: int) -> bytes:
         size += len(part)
         if max(size, received) > limit:  # some packed blocks unpack to nothing, and they may come for ever
             raise _too_large(limit)
+        share.grow(len(part))
         parts.append(part)
     if unpacker:
         unpacker.finish()

@@ -14,6 +14,7 @@ from claude_code_api.dialects.openai_chat import Answer, ChatRequest, Limits, co
 from claude_code_api.gateway.request import Request
 from claude_code_api.settings import Settings
 from claude_code_api.surface.body import read_body, require_json
+from claude_code_api.surface.body_budget import BodyBudget, Share
 from claude_code_api.surface.event_stream import EventStream
 from claude_code_api.surface.exchange import Exchange
 from claude_code_api.surface.gateway import Gateway
@@ -23,8 +24,9 @@ if TYPE_CHECKING:  # the surface needs no database
 
 
 class Chat:
-    def __init__(self, settings: Settings, gateway: Gateway) -> None:
+    def __init__(self, settings: Settings, gateway: Gateway, bodies: BodyBudget) -> None:
         self._gateway = gateway
+        self._bodies = bodies
         self._limits = Limits.of(settings)
         self._max_body_bytes = settings.max_body_bytes
         self._keepalive_interval = settings.keepalive_interval
@@ -32,7 +34,11 @@ class Chat:
     async def __call__(self, exchange: Exchange, key: ApiKey) -> None:
         """Answers, or raises the RequestFailure that is to be answered with."""
         require_json(exchange)
-        request = decode(await read_body(exchange, self._max_body_bytes), self._limits)
+        with self._bodies.share(key.id) as share:  # for as long as the request holds what was read
+            await self._answer(exchange, key, share)
+
+    async def _answer(self, exchange: Exchange, key: ApiKey, share: Share) -> None:
+        request = decode(await read_body(exchange, self._max_body_bytes, share), self._limits)
         exchange.notes["model"] = request.conversation.model[:64]
         exchange.notes["stream"] = request.stream
         asked = Request(exchange.id, exchange.path, request.stream)
