@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import hmac
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.password_hash import PasswordHasher, derived
 from claude_code_api.access.password_rules import check_strength
 from claude_code_api.audit import AuditLog, Change
-from claude_code_api.errors import NotFound, Unauthenticated
+from claude_code_api.errors import NotFound, Overloaded, StorageFailure, Unauthenticated
 from claude_code_api.secret import Secret
 from claude_code_api.storage.database import Database
 from claude_code_api.storage.tables import administrators, setup_links
@@ -97,7 +98,8 @@ class Administrators:
         if row is None or not matches:
             raise Unauthenticated("The name or the password is wrong.", code="invalid_login")
         if self._hasher.is_outdated(row["password_hash"]):
-            await self._hash_anew(row, password)
+            with suppress(Overloaded, StorageFailure):  # the next login will do it
+                await self._hash_anew(row, password)
         del row["password_hash"]
         return Administrator(**row)
 
@@ -201,11 +203,11 @@ class Administrators:
 
 
 def _plain(name: str) -> str:
-    return names.composed(name).casefold()
+    return names.composed(names.composed(name).casefold())
 
 
 def _checked(name: str) -> str:
-    return names.checked(name).casefold()
+    return names.checked(_plain(name))
 
 
 def _no_such_link() -> Unauthenticated:
