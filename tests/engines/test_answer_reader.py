@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_code_api.conversation import Event, Finished, RateLimitStatus, Started, TextDelta, ThinkingDelta, Usage
+from claude_code_api.conversation import (
+    Event,
+    Finished,
+    RateLimitStatus,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    ToolArguments,
+    Usage,
+)
 from claude_code_api.engines.claude_code.answer import AnswerReader
 from claude_code_api.errors import RateLimited, UpstreamError
 
@@ -80,6 +89,16 @@ def test_a_character_that_is_split_over_two_deltas_is_whole_again(text: str, dat
 def test_half_a_character_that_nothing_completes_is_replaced() -> None:
     events = read(start(), delta("a\ud83d"), delta("b\udc00"), stop("end_turn"), RESULT)
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "a\ufffdb\ufffd"
+
+
+def test_a_character_of_arguments_that_is_split_over_two_deltas_is_whole_again() -> None:
+    block = {"type": "tool_use", "id": "a", "name": "mcp__client__note", "input": {}}
+    parts = [
+        event("content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": part})
+        for part in ('{"a": "\ud83d', "\ude00", '"}')
+    ]
+    events = read(start(), event("content_block_start", index=0, content_block=block), *parts, stop("tool_use"), RESULT)
+    assert "".join(told.json for told in events if isinstance(told, ToolArguments)) == '{"a": "\U0001f600"}'
 
 
 def test_a_stop_for_tools_without_a_call_is_an_end() -> None:

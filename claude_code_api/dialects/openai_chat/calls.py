@@ -26,6 +26,10 @@ _ANTHROPIC_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _MAPPED = "mapped-"
 _MAX_SHOWN = 200
 
+_HEX = "[0-9a-fA-F]{2}"
+_ESCAPES = re.compile(rf"\\u[dD][89abAB]{_HEX}\\u[dD][c-fC-F]{_HEX}|(\\u[dD][89a-fA-F]{_HEX})|\\.")
+"""Pairs of surrogates, halves of such (the group), and whatever else is escaped."""
+
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -107,8 +111,13 @@ class Calls:
         if self._brackets > MAX_NESTED:
             raise invalid_messages(f"more than {MAX_NESTED} arrays and objects", path, code="too_many_values")
         try:
-            return decode_json(arguments.encode(), _object, self._limits.max_depth)
+            return decode_json(_whole_characters(arguments).encode(), _object, self._limits.max_depth)
         except InvalidRequest as fault:
             code = "too_deep" if fault.code == "too_deep" else "invalid_messages"
             reason = f"nested deeper than {self._limits.max_depth}" if code == "too_deep" else "no JSON object"
             raise invalid_messages(reason, path, code=code) from None
+
+
+def _whole_characters(json: str) -> str:
+    """`json` with U+FFFD for halves of surrogate pairs, which a model may write as escapes and Anthropic refuses."""
+    return _ESCAPES.sub(lambda found: r"\ufffd" if found[1] else found[0], json) if r"\u" in json else json

@@ -47,7 +47,11 @@ class AnswerReader:
         self._end: Finished | None = None
         self._synthetic = False
         self._calls = 0
-        self._halves = {"text": "", "thinking": ""}  # of surrogate pairs, whose other half comes with the next delta
+        self._halves = {
+            "text": "",
+            "thinking": "",
+            "partial_json": "",
+        }  # of surrogate pairs, whose other half comes with the next delta
 
     def read(self, message: dict[str, Any]) -> list[Event]:
         """The events that a message stands for. Raises the failure that it tells of."""
@@ -113,8 +117,9 @@ class AnswerReader:
                 return [TextDelta(text)] if (text := self._whole("text", delta)) else []
             case "thinking_delta":
                 return [ThinkingDelta(text)] if (text := self._whole("thinking", delta)) else []
-            case "input_json_delta" if delta["partial_json"]:
-                return [ToolArguments(self._calls - 1, delta["partial_json"])]
+            case "input_json_delta":
+                whole = self._whole("partial_json", delta)
+                return [ToolArguments(self._calls - 1, whole)] if whole else []
         return []
 
     def _whole(self, field: str, delta: dict[str, Any]) -> str:

@@ -141,6 +141,21 @@ def test_images_in_results_count(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"\ud800", "\ufffd"),
+        (r"\uDFFF\ud83d\ude00\ud83d", "\ufffd\U0001f600\ufffd"),
+        (r"\\ud800 \\\ud800", "\\ud800 \\\ufffd"),
+        (r"\ud83d\u0041\u00e9", "\ufffdAé"),
+        (r"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+    ],
+)
+def test_half_a_character_in_arguments_is_a_replacement_character(ask: Ask, written: str, read: str) -> None:
+    (use,) = turns_of(ask([QUESTION, asked(call("a", f'{{"a": "{written}"}}')), result("a")]))[1].content
+    assert use == ToolUse("a", "weather", {"a": read})
+
+
+@pytest.mark.parametrize(
     ("arguments", "value"), [("", {}), (" \n", {}), ('{"a": [1, {"b": null}]}', {"a": [1, {"b": None}]})]
 )
 def test_arguments_are_a_json_object_or_empty(ask: Ask, arguments: str, value: Any) -> None:
@@ -157,7 +172,7 @@ def test_arguments_are_a_json_object_or_empty(ask: Ask, arguments: str, value: A
         ("[1]", "invalid_messages"),
         ('"x"', "invalid_messages"),
         ('{"a": 1e999}', "invalid_messages"),
-        ('{"a": "\\ud800"}', "invalid_messages"),
+        ('{"a": "\\ud8zz"}', "invalid_messages"),
         ('{"a":' * 65 + "1" + "}" * 65, "too_deep"),
         ('{"a":' * 20_000 + "1" + "}" * 20_000, "too_deep"),
         ('{"a": [' + "[]," * MAX_NESTED + "1]}", "too_many_values"),
