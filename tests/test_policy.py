@@ -27,7 +27,6 @@ WAITING = {
     "D1": "containers and deployment",
     "D3": "containers and deployment: bill of materials, audit, updates",
     "D5": "containers and deployment",
-    "D6": "containers and deployment: `doctor --production`",
     "L4": "metrics and alerts",
 }
 

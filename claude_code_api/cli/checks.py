@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
 import claude_agent_sdk
@@ -31,6 +30,7 @@ from claude_code_api.errors import Failure
 from claude_code_api.operations.redaction import redact
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings, secret_variables
+from claude_code_api.storage.data_directory import server_process
 from claude_code_api.storage.migrations import HEAD
 from claude_code_api.surface.tls import load_certificate
 
@@ -263,7 +263,7 @@ def certificate(settings: Settings) -> Iterator[Finding]:
 
 
 def ports(settings: Settings) -> Iterator[Finding]:
-    server = _server_process(settings.data_dir / "server.lock")
+    server = server_process(settings.data_dir / "server.lock")
     for name, port in (("port", settings.port), ("https_port", settings.https_port)):
         where = f"{settings.host}, port {port}"
         fault = _cannot_bind(settings.host, port)
@@ -287,16 +287,6 @@ def _cannot_bind(host: str, port: int) -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     return None
-
-
-def _server_process(lock: Path) -> int | None:
-    """The process that holds the server's lock. It wrote its number there; one that was killed left it behind."""
-    try:
-        number = int(lock.read_text(encoding="ascii"))
-        os.kill(number, 0)
-    except (OSError, ValueError, OverflowError):
-        return None
-    return number
 
 
 def changed_settings(settings: Settings) -> Iterator[Finding]:

@@ -108,3 +108,13 @@ def make_private(path: Path) -> None:
             path.chmod(0o600)
     except OSError as error:
         raise StorageFailure(f"The file {path} cannot be made: {error.strerror}.") from None
+
+
+def server_process(lock: Path) -> int | None:
+    """The process that holds the server's lock. It wrote its number there; one that was killed left it behind."""
+    try:
+        number = int(lock.read_text(encoding="ascii"))
+        os.kill(number, 0)
+    except (OSError, ValueError, OverflowError):
+        return None
+    return number

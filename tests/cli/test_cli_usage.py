@@ -18,7 +18,7 @@ from claude_code_api.cli import keys as keys_module
 from claude_code_api.stand_in import oauth_token
 
 COMMANDS = [
-    ["serve"], ["demo"], ["doctor"], ["import"],
+    ["serve"], ["demo"], ["doctor"], ["import"], ["backup"], ["restore"],
     *(["admin", name] for name in ("list", "set-password")),
     *(["audit", name] for name in ("list", "verify")),
     *(["credentials", name] for name in ("add", "list", "test", "replace", "remove")),
