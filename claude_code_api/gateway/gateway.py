@@ -18,6 +18,7 @@ from claude_code_api.errors import CredentialRefused, NotFound, PermissionDenied
 from claude_code_api.gateway import remote_images
 from claude_code_api.gateway.concurrency import Concurrency
 from claude_code_api.gateway.models import DEFAULT_NAMES, Catalogue, Model, allowed
+from claude_code_api.gateway.refusals import Refusals
 from claude_code_api.gateway.request import Request
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
@@ -40,17 +41,25 @@ class Gateway:
         self._engine = engine
         self._concurrency = Concurrency()
         self._recorder = recorder
+        self._refusals = Refusals(access.audit)
         self._notes: set[asyncio.Task[None]] = set()
 
     def ready(self) -> bool:
         """Whether a request would be taken now."""
         return self._engine.ready
 
-    async def authenticate(self, presented: Secret | None) -> ApiKey:
-        """The key that a client presented. Unauthenticated: the same for none, an unknown and a revoked one."""
+    async def authenticate(self, presented: Secret | None, address: str) -> ApiKey:
+        """The key that a client presented. Unauthenticated: the same for none, an unknown and a revoked one.
+
+        A refused one is counted for its address, which is shortened.
+        """
         if presented is None:
             raise Unauthenticated("No API key was given. Send one as `Authorization: Bearer sk-…`.")
-        return await self._access.keys.verify(presented)
+        try:
+            return await self._access.keys.verify(presented)
+        except Unauthenticated:
+            self._refusals.count(address)
+            raise
 
     def changes(self) -> int:
         """Another number than before once a key or credential has changed."""
@@ -111,6 +120,7 @@ class Gateway:
         """Waits until everything that was learned is noted."""
         if self._notes:
             await asyncio.wait(self._notes, timeout=NOTES_TIMEOUT)
+        await self._refusals.close()
 
     def _note(self, work: Coroutine[Any, Any, None]) -> None:
         """Notes something beside the answer, which it can neither delay nor spoil; nothing while too much waits."""

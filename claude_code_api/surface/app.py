@@ -115,7 +115,7 @@ class App:
         """Authenticates before the handler reads anything, and counts against the key's limit."""
 
         async def authenticated(exchange: Exchange) -> None:
-            key = await self._gateway.authenticate(presented_key(exchange.fields))
+            key = await self._gateway.authenticate(presented_key(exchange.fields), exchange.client.shortened)
             exchange.notes["key_id"] = key.id
             rates = key.rate_limit or self._settings.rate_limit_per_key
             if by_key := await self._by_key.charge(rates, "key:" + key.id):

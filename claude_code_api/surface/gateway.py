@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # the surface needs no database
 
 
 class Gateway(Protocol):
-    async def authenticate(self, presented: Secret | None) -> ApiKey:
-        """The key that was presented; Unauthenticated, with one message for every reason."""
+    async def authenticate(self, presented: Secret | None, address: str) -> ApiKey:
+        """The key that was presented; Unauthenticated, with one message for every reason. `address` is shortened."""
         ...
 
     async def models(self, key: ApiKey) -> list[Model]: ...

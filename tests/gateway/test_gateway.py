@@ -44,10 +44,10 @@ async def answered(gateway: Gateway, key: ApiKey, model: str = "sonnet") -> list
 
 async def test_a_key_is_known_or_the_answer_is_the_same_for_every_reason(gateway: Gateway, access: Access) -> None:
     record, secret = await access.keys.create("program", "main")
-    assert (await gateway.authenticate(secret)).id == record.id
+    assert (await gateway.authenticate(secret, "192.0.2.0/24")).id == record.id
     for wrong in (None, Secret("sk-" + "x" * 48)):
         with pytest.raises(Unauthenticated):
-            await gateway.authenticate(wrong)
+            await gateway.authenticate(wrong, "192.0.2.0/24")
 
 
 async def test_the_engine_gets_the_resolved_model_and_the_keys_credential(

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from claude_code_api.stand_in import StandIn, api_key, oauth_token, script
 from claude_code_api.stand_in.record import RecordedRequest, Records
 
+Ask = Callable[..., Awaitable[tuple[int, bytes]]]
 HEADERS = {"x-api-key": api_key(), "anthropic-version": "2023-06-01"}
 
 
@@ -35,10 +37,10 @@ async def until(condition: Any) -> None:
 async def test_requests_are_recorded_as_they_came(stand_in: StandIn) -> None:
     headers = {"Authorization": f"Bearer {oauth_token('Ada')}", "anthropic-version": "2023-06-01", "X-Mark": "ä"}
     before = datetime.now(UTC)
-    async with aiohttp.ClientSession(stand_in.url, headers=headers) as session:
-        await session.post("/v1/messages?beta=true", json=user("Hello"))
-        await session.get("/v1/models")
-        await session.post("/v1/messages", data=b"{")
+    async with asking(stand_in.url, headers) as ask:
+        await ask("POST", "/v1/messages?beta=true", json=user("Hello"))
+        await ask("GET", "/v1/models")
+        await ask("POST", "/v1/messages", data=b"{")
     sent, listed, broken = stand_in.requests
     assert (sent.method, sent.path, sent.query) == ("POST", "/v1/messages", "beta=true")
     assert sent.body == user("Hello")
@@ -52,21 +54,20 @@ async def test_requests_are_recorded_as_they_came(stand_in: StandIn) -> None:
 
 
 async def test_records_are_shown_and_cleared_from_outside(stand_in: StandIn) -> None:
-    async with aiohttp.ClientSession(stand_in.url) as session:
-        await session.post("/v1/messages", json=user("Hello"), headers=HEADERS)
-        (shown,) = await (await session.get("/stand-in/requests")).json()
+    async with asking(stand_in.url) as ask:
+        await ask("POST", "/v1/messages", json=user("Hello"), headers=HEADERS)
+        (shown,) = json.loads((await ask("GET", "/stand-in/requests"))[1])
         assert (shown["account"], shown["body"]["max_tokens"], shown["disconnected"]) == (api_key(), 1000, False)
-        assert (await session.delete("/stand-in/requests")).status == 200
-        assert await (await session.get("/stand-in/requests")).json() == []
-        assert (await session.post("/stand-in/requests")).status == 405
+        assert (await ask("DELETE", "/stand-in/requests"))[0] == 200
+        assert json.loads((await ask("GET", "/stand-in/requests"))[1]) == []
+        assert (await ask("POST", "/stand-in/requests"))[0] == 405
 
 
 async def test_wrong_paths_and_methods_are_told(stand_in: StandIn) -> None:
-    async with aiohttp.ClientSession(stand_in.url, headers=HEADERS) as session:
-        assert (await session.get("/v1/messages")).status == 405
-        answer = await session.get("/v1/nothing")
-        assert answer.status == 404
-        assert (await answer.json())["error"]["type"] == "not_found_error"
+    async with asking(stand_in.url, HEADERS) as ask:
+        assert (await ask("GET", "/v1/messages"))[0] == 405
+        status, body = await ask("GET", "/v1/nothing")
+        assert (status, json.loads(body)["error"]["type"]) == (404, "not_found_error")
 
 
 async def test_a_body_that_is_too_large_is_refused(stand_in: StandIn) -> None:
@@ -107,8 +108,8 @@ async def test_a_client_that_breaks_off_its_request_leaves_no_record(stand_in: S
     writer = await send(stand_in, b"half", 100)
     writer.close()
     await writer.wait_closed()
-    async with aiohttp.ClientSession(stand_in.url, headers=HEADERS) as session:
-        await session.get("/v1/models")
+    async with asking(stand_in.url, HEADERS) as ask:
+        await ask("GET", "/v1/models")
     assert [request.path for request in stand_in.requests] == ["/v1/models"]
 
 
@@ -126,12 +127,24 @@ async def test_the_end_of_the_stand_in_cuts_what_is_under_way(stream: bool) -> N
         async with StandIn() as stand_in:
             url = stand_in.url + "/v1/messages"
             prompt = script(tokens=100, delay=0 if stream else 60, pause=1)
-            asking = asyncio.create_task(_read(session, url, user(prompt, stream=stream)))
+            reading = asyncio.create_task(_read(session, url, user(prompt, stream=stream)))
             await until(lambda: stand_in.requests)
         with pytest.raises(aiohttp.ClientError):
-            await asking
+            await reading
         with pytest.raises(aiohttp.ClientError):
             await session.get(stand_in.url)
+
+
+@asynccontextmanager
+async def asking(base_url: str, headers: dict[str, str] | None = None) -> AsyncIterator[Ask]:
+    """Asks, and reads each answer whole: one that is left unread would leave its connection open."""
+
+    async def ask(method: str, path: str, **fields: Any) -> tuple[int, bytes]:
+        async with session.request(method, path, **fields) as answer:
+            return answer.status, await answer.read()
+
+    async with aiohttp.ClientSession(base_url, headers=headers) as session:
+        yield ask
 
 
 async def _read(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> bytes:
@@ -170,8 +183,8 @@ def program() -> Iterator[subprocess.Popen[str]]:
 async def test_the_program_prints_its_url_and_ends_when_told(program: subprocess.Popen[str], number: int) -> None:
     assert program.stdout
     url = program.stdout.readline().strip()
-    async with aiohttp.ClientSession(url, headers=HEADERS) as session:
-        assert (await session.get("/v1/models")).status == 200
+    async with asking(url, HEADERS) as ask:
+        assert (await ask("GET", "/v1/models"))[0] == 200
     program.send_signal(number)
     rest, complaints = program.communicate(timeout=10)
     assert (program.returncode, rest, complaints) == (0, "", "")

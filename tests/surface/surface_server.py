@@ -70,7 +70,7 @@ class ScriptedGateway:
         self.looked = threading.Event()
         self.revoked: set[str] = set()
 
-    async def authenticate(self, presented: Secret | None) -> Any:
+    async def authenticate(self, presented: Secret | None, address: str) -> Any:
         self.presented.append(presented)
         if self.before_key:
             await self.before_key.wait()

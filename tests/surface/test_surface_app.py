@@ -192,7 +192,7 @@ async def test_an_address_gets_a_hundred_requests_a_minute_by_default():
         assert status == 200
         assert headers["x-ratelimit-limit"] == headers["x-ratelimit-limit-requests"] == "100"
         assert headers["x-ratelimit-remaining"] == headers["x-ratelimit-remaining-requests"] == str(100 - count)
-        assert 58 <= int(headers["x-ratelimit-reset"]) <= 60
+        assert 0 < int(headers["x-ratelimit-reset"]) <= 60
     status, headers, body = await ask(app=app, scheme="https")
     assert (status, error_of(body)["type"], error_of(body)["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
     assert headers["retry-after"] == headers["x-ratelimit-reset"]

@@ -107,9 +107,8 @@ class Pool:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeper
-        live = [session for line in self._live.values() for session in line]
         self._live.clear()
-        await _end(*self.spares.remove_all(), *live, *self._busy)
+        await self.spares.end_all()
 
     # --- a request's process ----------------------------------------------------------------------------
 

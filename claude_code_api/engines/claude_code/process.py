@@ -89,6 +89,7 @@ class Process(Transport):
             finally:
                 os.close(stdout)
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+            self._ended = True
             self._output.close()
             with suppress(OSError):
                 self._scratch.rmdir()
@@ -150,6 +151,11 @@ class Process(Transport):
         if self._reaping is None:
             self._reaping = asyncio.create_task(self._reap())
         return asyncio.shield(self._reaping)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it was ended, or never came to be, and nothing of it is left."""
+        return self._reaping.done() if self._reaping else self._ended and self._process is None
 
     def kill(self) -> None:
         """Ends the process and its group at once; `end` must follow."""

@@ -34,6 +34,7 @@ class Spares:
         self._wanted = wanted
         self._in_use: dict[str, _Credential] = {}
         self._adding = asyncio.Lock()
+        self._started: set[Process] = set()  # all that may still be there, whoever uses them
 
     def __len__(self) -> int:
         """With the one that is being started."""
@@ -62,6 +63,7 @@ class Spares:
     async def start(self, credential_id: str) -> Session:
         """A new process. A credential's very first one is waited for until it has made the credential's identity."""
         process = Process(self._program, credential_id, self._faults)
+        self._started.add(process)
         if await has_identity(process.home):
             return Session(await _started(process))
         async with self._of(credential_id).first_start:
@@ -102,6 +104,7 @@ class Spares:
 
     def remove_unneeded(self) -> list[Session]:
         """Those that died or whose credential is not used any more, which is forgotten; the caller ends them."""
+        self._started = {process for process in self._started if not process.gone}
         now = time.monotonic()
         unneeded: list[Session] = []
         for credential_id, credential in list(self._in_use.items()):
@@ -114,17 +117,14 @@ class Spares:
                 del self._in_use[credential_id]
         return unneeded
 
-    def remove_all(self) -> list[Session]:
-        return [spare for credential in self._in_use.values() for spare in _emptied(credential.ready)]
+    async def end_all(self) -> None:
+        """Ends every process that was started here, those too that somebody else has begun to end and left."""
+        for credential in self._in_use.values():
+            credential.ready.clear()
+        await asyncio.gather(*(process.end() for process in self._started))
 
     def _of(self, credential_id: str) -> _Credential:
         return self._in_use.setdefault(credential_id, _Credential())
-
-
-def _emptied(line: deque[Session]) -> list[Session]:
-    spares = list(line)
-    line.clear()
-    return spares
 
 
 async def _started(process: Process) -> Process:
