@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. `make` alone lists it.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test contract drill bench soak check lint types imports docs lock clean
+.PHONY: help demo serve test contract fuzz drill bench soak check lint types imports docs lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,9 @@ test: $(VENV)/dev $(NODE_MODULES)/.package-lock.json ## run every test, with cov
 
 contract: $(VENV)/dev ## judge the Claude Code program: each fact that the engine leans on
 	@$(BIN)/python -m pytest -m contract $(ARGS)
+
+fuzz: $(VENV)/dev ## look for input that breaks the gateway, for 3 minutes
+	@FUZZ=1 $(BIN)/python -m pytest -m fuzz --timeout 300 $(ARGS)
 
 drill: $(VENV)/dev ## kill a gateway under load a hundred times: every whole answer is counted once (10 minutes)
 	@KILLS=100 $(BIN)/python -m pytest --timeout 1800 tests/end_to_end/test_usage_survives.py $(ARGS)

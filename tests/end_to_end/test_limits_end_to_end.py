@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import openai
 import pytest
+from fuzzing import TIMES
 from gateways import Gateway
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -200,9 +201,11 @@ def test_messages_that_are_missing_or_wrong_are_told_as_such(raw: Raw, key: str,
 # --- nothing that is sent is a fault of ours ------------------------------------------------------------------
 
 many = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=300 * TIMES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-few = settings(many, max_examples=100)
+few = settings(many, max_examples=100 * TIMES)
 
 FIELDS = (
     "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "stream", "stream_options",
@@ -254,6 +257,7 @@ def models_are_known(gateway: Gateway, key: str) -> None:
         client.models.list()
 
 
+@pytest.mark.fuzz
 @pytest.mark.policy("V2")
 class TestAnyInput:
     @pytest.fixture(autouse=True)
