@@ -24,12 +24,13 @@ from claude_code_api.access import Access
 from claude_code_api.access.names import COMMAND_LINE, new_id
 from claude_code_api.access.stored_vault import PEPPER, key_of, sealed_columns
 from claude_code_api.backup import contents
-from claude_code_api.backup.sealed_file import Head, Writer
+from claude_code_api.backup.sealed_file import MAGIC, Head, Writer
 from claude_code_api.engines.claude_code.identities import identities
 from claude_code_api.errors import StorageFailure
 from claude_code_api.settings import Settings
 from claude_code_api.storage.changeover import COMING
 from claude_code_api.storage.data_directory import DataDirectory
+from claude_code_api.storage.database import sqlite_file
 from claude_code_api.storage.migrations import HEAD
 from claude_code_api.storage.tables import vault_records
 from claude_code_api.usage.journal import written_lines
@@ -54,6 +55,7 @@ async def back_up(settings: Settings, access: Access, file: BinaryIO) -> Backup:
 
     StorageFailure where the database is not SQLite.
     """
+    database_file(settings)
     with DataDirectory(settings.data_dir).backup_lock():
         parts = await asyncio.to_thread(_parts, settings, access)
         snapshot = settings.data_dir.absolute() / SNAPSHOT
@@ -66,6 +68,17 @@ async def back_up(settings: Settings, access: Access, file: BinaryIO) -> Backup:
             await asyncio.to_thread(snapshot.unlink, missing_ok=True)  # what is open stays readable
         with closing(database):
             return await _write(access, file, parts, database, needed)
+
+
+def database_file(settings: Settings) -> Path:
+    """Of SQLite; a StorageFailure says what to do where the database is another one."""
+    path = sqlite_file(settings.database)
+    if path is None:
+        raise StorageFailure(
+            "The database of these settings is not SQLite; PostgreSQL has its own tools, `pg_dump` and `pg_restore`. "
+            "Nothing was changed."
+        )
+    return path
 
 
 async def note_made(access: Access, backup: Backup, by: str = COMMAND_LINE) -> None:
@@ -126,11 +139,12 @@ def tidy(directory: DataDirectory) -> None:
 
 @contextmanager
 def written_to(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
-    """A new private file, which gets its name when it is whole and durable; one that is there stays, unless `replace`.
+    """A new private file, which gets its name when it is whole and durable.
 
-    OSError, or FileExistsError where there is one.
+    One that is there stays (FileExistsError), unless `replace` is asked for and it is a backup, too, or empty. OSError
+    where it cannot be written.
     """
-    if not replace and path.exists():
+    if path.exists() and not (replace and _is_replaceable(path)):
         raise FileExistsError
     beside = path.with_name(f".{path.name}.{new_id('partial')}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -150,3 +164,9 @@ def written_to(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Not the database itself, nor whatever else a slip of the hand may name."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) in (b"", MAGIC)

@@ -28,7 +28,7 @@ from claude_code_api.audit import AuditLog
 from claude_code_api.audit.anchor import Anchor
 from claude_code_api.audit.chain import NOTHING, RESTORED, Chain, Entry, Fault
 from claude_code_api.backup import contents
-from claude_code_api.backup.making import CHECKING
+from claude_code_api.backup.making import CHECKING, database_file
 from claude_code_api.backup.sealed_file import DAMAGED, Head, Reader, read_head
 from claude_code_api.engines.claude_code.identities import lay_out
 from claude_code_api.errors import StorageFailure, VaultFailure
@@ -37,7 +37,7 @@ from claude_code_api.settings import Settings
 from claude_code_api.storage import changeover
 from claude_code_api.storage.changeover import Move
 from claude_code_api.storage.data_directory import DataDirectory
-from claude_code_api.storage.database import Database, sqlite_file
+from claude_code_api.storage.database import Database
 from claude_code_api.storage.tables import api_keys, audit_entries, credentials
 from claude_code_api.usage.fold import fold
 from claude_code_api.usage.journal import Segment
@@ -67,9 +67,7 @@ def restore(settings: Settings, file: BinaryIO, by: str = COMMAND_LINE) -> Resto
 
     A StorageFailure where a server runs on the data directory, or another command uses the database.
     """
-    database = sqlite_file(settings.database)
-    if database is None:
-        raise StorageFailure("The database of these settings is PostgreSQL: use `pg_restore`. Nothing was changed.")
+    database = database_file(settings)
     head, reader = _opened(settings, file)
     directory = DataDirectory(settings.data_dir)
     with directory.server_lock():
@@ -130,7 +128,10 @@ def _these(ids: list[str]) -> str:
 
 def _unpacked(settings: Settings, head: Head, reader: Reader, place: Path) -> Restored:
     """What is in it, once all of it is proved, migrated and opened with the master key."""
-    contents.unpack(reader, place)
+    try:
+        contents.unpack(reader, place)
+    except OSError as error:
+        raise StorageFailure(f"It cannot be unpacked into {place}: {error.strerror}. Nothing was changed.") from None
     try:
         with closing(sqlite3.connect(place / contents.DATABASE)) as connection:
             (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()

@@ -25,7 +25,7 @@ STANDARD = Path("-")
 
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make; - is standard output.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a backup that is there.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,6 +38,11 @@ def backup(
     if file == STANDARD and as_json:
         raise typer.BadParameter("The backup itself goes to standard output here.", param_hint="--json")
     settings = settings_for(data_dir)
+    from claude_code_api.backup import database_file
+
+    database = database_file(settings)
+    if not database.exists():
+        raise OperatorFailure(f"There is no database {database} to back up.")
     made = with_access(settings, "Backing up", lambda access: _back_up(settings, access, file, force))
     if as_json:
         print_json(made)
@@ -126,7 +131,8 @@ def _made(file: Path, force: bool) -> Iterator[BinaryIO]:
         with written_to(file, replace=force) as out:
             yield out
     except FileExistsError:
-        raise OperatorFailure(f"The file {file} is there already; --force replaces it.") from None
+        why = "is no backup, and stays" if force else "is there already; --force replaces a backup"
+        raise OperatorFailure(f"The file {file} {why}.") from None
     except OSError as error:
         raise OperatorFailure(f"The file {file} cannot be written: {error.strerror}.") from None
 

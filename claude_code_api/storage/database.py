@@ -74,12 +74,8 @@ class Database:
     async def copy_to(self, path: Path) -> None:
         """A consistent copy of all of it as of one moment, in a new private file, while others read and write.
 
-        SQLite alone; a StorageFailure says what to do elsewhere.
+        For SQLite alone.
         """
-        if self._engine.dialect.name != "sqlite":
-            raise StorageFailure(
-                "This database is PostgreSQL: copy it with `pg_dump --format=custom`, and encrypt that."
-            )
         await asyncio.to_thread(_copy, Path(str(self._engine.url.database)), path)
 
     async def forget_overwritten(self) -> None:
@@ -127,7 +123,10 @@ class Database:
 
 def sqlite_file(url: Secret) -> Path | None:
     """The database's file; None where it is none of SQLite's."""
-    parsed = make_url(url.reveal())
+    try:
+        parsed = make_url(url.reveal())
+    except SQLAlchemyError:
+        return None
     return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import pwd
+import resource
 import shutil
+import sqlite3
+import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +21,15 @@ from sqlalchemy import func, select
 
 from claude_code_api.access import Access, rotation
 from claude_code_api.access.key_sources import KeyFile
-from claude_code_api.backup import Backup, Restored, back_up, check, note_made, restore
+from claude_code_api.backup import Backup, Restored, back_up, check, making, note_made, restore
 from claude_code_api.backup.making import tidy, written_to
+from claude_code_api.backup.sealed_file import MAGIC
 from claude_code_api.engines.claude_code.identities import identities
 from claude_code_api.errors import StorageFailure, Unauthenticated, VaultFailure
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings, given_only
 from claude_code_api.stand_in import oauth_token
+from claude_code_api.storage import migrations
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.tables import usage_records
 from claude_code_api.usage.journal import Segment, encode
@@ -261,10 +268,57 @@ async def test_two_backups_at_once_are_refused(here: Settings, access: Access) -
         await back_up(here, access, io.BytesIO())
 
 
-async def test_postgresql_is_told_its_own_way(there: Settings) -> None:
-    settings = there.model_copy(update={"database_url": Secret("postgresql+asyncpg://host/name")})
-    with pytest.raises(StorageFailure, match="pg_restore"):
-        await restored(settings, b"")
+@contextmanager
+def a_full_disk() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk_changes_nothing(here: Settings, access: Access) -> None:
+    _, content = await made(here, access)
+    await access.database.forget_overwritten()
+    with unchanged(here):
+        with a_full_disk(), pytest.raises(StorageFailure, match=r"cannot be unpacked into .* Nothing was changed"):
+            await restored(here, content)
+        with a_full_disk(), pytest.raises(StorageFailure, match="The database cannot be copied"):
+            await back_up(here, access, io.BytesIO())
+
+
+async def test_a_database_of_a_newer_release_is_refused(
+    here: Settings, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = making._keys_needed
+
+    def of_a_newer_release(snapshot: Path) -> list[bytes]:
+        with closing(sqlite3.connect(snapshot)) as connection, connection:
+            connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        return real(snapshot)
+
+    monkeypatch.setattr(making, "_keys_needed", of_a_newer_release)
+    _, content = await made(here, access)
+    await access.database.forget_overwritten()
+    with unchanged(here), pytest.raises(StorageFailure, match="which a newer release made"):
+        await restored(here, content)
+
+
+async def test_a_database_of_an_older_release_is_migrated(
+    here: Settings, there: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = io.BytesIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "HEAD", "0004")
+        async with Access.open(here) as access:
+            await back_up(here, access, file)
+    hand_over(here, there)
+    await restored(there, file.getvalue())
+    async with Access.open(there) as access:
+        await access.credentials.add("main", Secret(oauth_token("main")))
+        await access.keys.create("program", "main")
+        assert (await access.audit.verify())[1] == []
 
 
 # --- what was here before -------------------------------------------------------------------------------
@@ -353,6 +407,66 @@ async def test_a_log_that_was_cut_before_the_backup_is_told(here: Settings, ther
     assert found.lost_entries == [3, 3]
 
 
+async def test_files_that_the_settings_put_elsewhere_go_there(here: Settings, access: Access, tmp_path: Path) -> None:
+    """Another file system, too, where there is one to be had."""
+    _, content = await made(here, access)
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as elsewhere:
+        there = given_only(
+            data_dir=tmp_path / "there", master_key_file=here.master_key_path,
+            audit_anchor_file=Path(elsewhere) / "anchors" / "audit.anchor",
+            database_url=Secret(f"sqlite+aiosqlite:///{elsewhere}/databases/of-mine.db"),
+        )  # fmt: skip
+        (Path(elsewhere) / "databases").mkdir()
+        for _ in range(2):
+            found = await restored(there, content)
+            async with Access.open(there) as again:
+                assert (await again.audit.verify())[1] == []
+        assert str(found.moved_aside).startswith(f"{elsewhere}/databases/of-mine.db.before-")
+        assert there.audit_anchor_path.exists()
+        assert {path.name for path in there.data_dir.iterdir() if path.suffix != ".lock"} == {"generation"}
+
+
+async def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_decided(
+    here: Settings, access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, content = await made(here, access)
+    there = given_only(
+        data_dir=tmp_path / "there", master_key_file=here.master_key_path, audit_anchor_file=tmp_path / "a" / "anchor"
+    )
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)
+    with pytest.raises(StorageFailure, match="Nothing can be written into"):
+        await restored(there, content)
+    assert not (there.data_dir / "gateway.db").exists()
+    assert not (there.data_dir / "restored").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+async def test_identities_belong_to_the_user_that_claude_code_runs_as(
+    here: Settings, there: Settings, access: Access
+) -> None:
+    home = here.data_dir / "claude" / "cred_1"
+    home.mkdir(parents=True)
+    (home / ".claude.json").write_text('{"userID": "a-device"}')
+    _, content = await made(here, access)
+    hand_over(here, there)
+    await restored(there.model_copy(update={"claude_code_user": "nobody"}), content)
+    theirs = [there.data_dir / "claude" / "cred_1", there.data_dir / "claude" / "cred_1" / ".claude.json"]
+    assert {path.stat().st_uid for path in theirs} == {pwd.getpwnam("nobody").pw_uid}
+
+
+async def test_who_has_it_open_afterwards_sees_what_was_restored(here: Settings) -> None:
+    async with Access.open(here) as access:
+        await access.credentials.add("main", Secret(oauth_token("main")))
+        _, before = await access.keys.create("before", "main")
+        _, content = await made(here, access)
+    generation = (here.data_dir / "generation").read_bytes()
+    await restored(here, content)
+    assert (here.data_dir / "generation").read_bytes() != generation
+    async with Access.open(here) as access:
+        assert (await access.keys.verify(before)).name == "before"
+
+
 # --- the file, and what stays behind --------------------------------------------------------------------
 
 
@@ -362,14 +476,16 @@ def test_a_file_that_is_there_is_not_replaced_and_a_failure_leaves_none(tmp_path
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
     with written_to(path, replace=False) as file:
-        file.write(b"one")
+        file.write(MAGIC + b"one")
         assert not path.exists()
     with pytest.raises(FileExistsError), written_to(path, replace=False):
         pytest.fail("opened")
     with written_to(path, replace=True) as file:
         file.write(b"two")
-        assert path.read_bytes() == b"one"
+        assert path.read_bytes() == MAGIC + b"one"
     assert path.read_bytes() == b"two"
+    with pytest.raises(FileExistsError), written_to(path, replace=True):
+        pytest.fail("what is no backup was opened")
     assert path.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in tmp_path.iterdir()] == ["backup"]
 

@@ -62,12 +62,18 @@ def test_a_check_on_an_empty_machine_makes_no_gateway(run: Any, run_bare: Any, d
     assert {path.name for path in other.iterdir()} == {"master.key", "backup.lock"}
 
 
-def test_a_file_that_is_there_is_replaced_only_when_asked_to(run: Any, file: Path) -> None:
-    file.write_text("of somebody's")
-    assert run("backup", str(file)).failure == f"The file {file} is there already; --force replaces it."
-    assert file.read_text() == "of somebody's"
+def test_a_backup_that_is_there_is_replaced_only_when_asked_to_and_nothing_else_ever(
+    run: Any, data_dir: Path, file: Path
+) -> None:
+    first = run("backup", str(file), "--json").json["id"]
+    assert run("backup", str(file)).failure == f"The file {file} is there already; --force replaces a backup."
+    assert run("backup", str(file), "--force", "--json").json["id"] != first
+    file.write_bytes(b"")
     assert run("backup", str(file), "--force").status == 0
-    assert run("restore", str(file), "--check").status == 0
+    for other in (data_dir / "gateway.db", data_dir / "master.key"):
+        before = other.read_bytes()
+        assert run("backup", str(other), "--force").failure == f"The file {other} is no backup, and stays."
+        assert other.read_bytes() == before
     assert "cannot be written" in run("backup", str(file.parent / "nowhere" / "file")).failure
 
 
@@ -88,6 +94,12 @@ def test_one_document_and_the_backup_do_not_both_go_to_standard_output(run: Any,
     assert "standard output" in ran.err
 
 
+def test_a_wrong_data_directory_is_not_backed_up_as_an_empty_one(run_bare: Any, tmp_path: Path) -> None:
+    ran = run_bare("backup", str(tmp_path / "file"), "--data-dir", str(tmp_path / "nowhere"))
+    assert ran.failure == f"There is no database {tmp_path / 'nowhere' / 'gateway.db'} to back up."
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_refusal_is_one_line(run: Any, run_bare: Any, data_dir: Path, file: Path) -> None:
     key = run("backup", str(file), "--json").json["master_keys"][0]
     failure = run_bare("restore", str(file), "--data-dir", str(data_dir.parent / "other")).failure
@@ -99,10 +111,10 @@ def test_every_refusal_is_one_line(run: Any, run_bare: Any, data_dir: Path, file
     assert run("restore", str(file)).failure == "The backup is damaged: it was changed or cut. Nothing was changed."
     assert "no backup of Claude Code API" in run("restore", str(data_dir / "gateway.db")).failure
     assert "cannot be read" in run("restore", str(data_dir / "nothing")).failure
-    assert "pg_restore" in run_with_postgresql(run, file)
 
 
-def run_with_postgresql(run: Any, file: Path) -> str:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", "postgresql+asyncpg://host/name")
-        return str(run("restore", str(file)).failure)
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_postgresql_is_told_its_own_tools(run: Any, file: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    file.touch()
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://host/name")
+    assert "`pg_dump` and `pg_restore`" in run(command, str(file)).failure
