@@ -224,7 +224,9 @@ class Settings(BaseSettings):
         ge=1024,
     )
     body_timeout: float = setting(30.0, "Longest pause in a request's body.", group="limits", gt=0, le=600)
-    max_connections: int = setting(1000, "Connections at once.", group="limits", ge=1)
+    max_connections: int = setting(
+        1000, "Connections at once. Above it, those that ask for nothing make room for new ones.", group="limits", ge=1
+    )
     max_depth: int = setting(64, "Nesting of a request's JSON.", group="limits", ge=8, le=500)
     max_messages: int = setting(10_000, "Messages in one request.", group="limits", ge=1)
     max_images: int = setting(100, "Images in one request.", group="limits", ge=0)

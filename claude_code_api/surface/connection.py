@@ -24,7 +24,7 @@ LINGER = 2.0
 reset, and the client may lose the answer that told it why (RFC 9112, 9.6)."""
 
 REFUSED_AT_ONCE = 64
-"""Connections above `max_connections` that are told so; those above that are closed without a word."""
+"""Connections above `max_connections`, where all are occupied, that are told so; more are closed without a word."""
 
 FRAMING_FACTOR = 16
 """Bytes that chunking may cost for each byte of the body; single-byte chunks cost 6."""
@@ -39,6 +39,17 @@ class Connections(ServerState):
         super().__init__()
         self.stopping = False
         self.none_left = asyncio.Event()
+        self.unoccupied: dict[Connection, None] = {}
+        """Those on which no answer is being given, the longest ago first: clients that have yet to ask for something,
+        are idle, or send what nobody wants. None of them has shown a key."""
+
+    def make_room(self) -> bool:
+        """Ends one of them for a new connection, so that whoever opens very many keeps nobody out but himself."""
+        for connection in self.unoccupied:
+            del self.unoccupied[connection]
+            connection.transport.abort()
+            return True
+        return False
 
 
 class Connection(HttpToolsProtocol):
@@ -69,15 +80,19 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in Uvicorn
         super().connection_made(transport)
         excess = len(self.connections) - self._settings.max_connections
-        if self._shared.stopping or excess > REFUSED_AT_ONCE:
+        if self._shared.stopping:
             transport.abort()
-        elif excess > 0:
-            self._refuse(Overloaded("Too many connections are open. Come back in a moment.", retry_after=1))
-        else:
+        elif excess <= 0 or self._shared.make_room():
+            self._shared.unoccupied[self] = None
             self._watch()
+        elif excess > REFUSED_AT_ONCE:
+            transport.abort()
+        else:
+            self._refuse(Overloaded("Too many connections are open. Come back in a moment.", retry_after=1))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._shared.unoccupied.pop(self, None)
         for timer in (self._deadline, self._stall):
             if timer:
                 timer.cancel()
@@ -275,6 +290,7 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.transport = _GentlyClosed(self)  # type: ignore[assignment]  # all of it that a cycle uses
         self._running = cycle
+        self._shared.unoccupied.pop(self, None)
         self._task = task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
@@ -287,6 +303,8 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif not self._deaf:
+            self._shared.unoccupied[self] = None
         self._watch()
 
     def pause_writing(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import zlib
+from contextlib import suppress
 
 import pytest
 import structlog
@@ -417,20 +418,50 @@ async def test_a_broken_request_sent_ahead_does_not_disturb_the_answer_before_it
     assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Hello"
 
 
-async def test_connections_above_their_limit_are_told_and_further_ones_closed(serve, monkeypatch):
+async def test_connections_above_those_that_are_answered_are_told_and_further_ones_closed(serve, gateway, monkeypatch):
     monkeypatch.setattr(connection, "REFUSED_AT_ONCE", 1)
+    gateway.script = [gate := Gate(), *HELLO]
     served = limited(serve, max_connections=1)
     async with served.raw() as (reader, writer):
-        writer.write(request(connection="keep-alive"))
-        await reader.readuntil(b'"ok"}')
+        writer.write(chat_request())
+        assert await happened(gate.reached)
         async with served.raw() as (refused, _), asyncio.timeout(10):
             head = await refused.readuntil(b"\r\n\r\n")
             async with served.raw() as (closed, _):
                 with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
                     await closed.readexactly(1)
             answer = RawAnswer(head + await refused.read(-1))
+        gate.open()
+        assert RawAnswer(await reader.read(-1)).status == 200
     assert_refused(answer, 503, "overloaded")
     assert answer.headers["retry-after"] == "1"
+
+
+HANGING = {
+    "nothing": b"",
+    "a part of a head": b"GET /health HTTP/1.1\r\nhost: a\r\n",
+    "an answered request": request(connection="keep-alive"),
+    "a body that nobody wants": request("POST", CHAT, b"x", content_length="1000", connection="keep-alive"),
+}
+
+
+@pytest.mark.policy("V2")
+@pytest.mark.parametrize("sent", HANGING.values(), ids=HANGING)
+async def test_a_connection_that_asks_for_nothing_makes_room_for_a_new_one(serve, gateway, sent):
+    gateway.script = [gate := Gate(), *HELLO]
+    served = limited(serve, max_connections=2)
+    async with served.raw() as (answered, asking), served.raw() as (reader, writer), asyncio.timeout(10):
+        asking.write(chat_request())
+        assert await happened(gate.reached)
+        writer.write(sent)
+        if b"\r\n\r\n" in sent:
+            await reader.readuntil(b"}")
+        for _ in range(5):
+            assert (await served.exchange(request())).status == 200
+        with suppress(ConnectionResetError):
+            await reader.read(-1)  # until it was closed
+        gate.open()
+        assert RawAnswer(await answered.read(-1)).status == 200
 
 
 async def test_an_http_1_0_client_is_answered(serve):
