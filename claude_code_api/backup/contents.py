@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+import msgspec
+
 from claude_code_api.backup.sealed_file import DAMAGED, Reader, Writer
 from claude_code_api.errors import VaultFailure
 
@@ -42,8 +44,8 @@ def unpack(reader: Reader, directory: Path) -> None:
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", reader), mode="r|") as archive:
             for member in archive:
-                content = archive.extractfile(member)
-                if content is not None and (path := _place(member.name, directory)):
+                path = _place(member.name, directory) if member.isfile() else None
+                if path and (content := archive.extractfile(member)):
                     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                     with open(descriptor, "wb") as file:
                         shutil.copyfileobj(content, file)
@@ -52,6 +54,12 @@ def unpack(reader: Reader, directory: Path) -> None:
         raise VaultFailure(DAMAGED) from None
     if not (directory / DATABASE).exists():
         raise VaultFailure(DAMAGED)
+
+
+def identities_in(directory: Path) -> dict[str, str]:
+    """The device identities that were unpacked, by their credentials' ids."""
+    path = directory / IDENTITIES
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
 
 
 def _add(archive: tarfile.TarFile, name: str, size: int, content: BinaryIO) -> None:
@@ -65,4 +73,5 @@ def _place(name: str, directory: Path) -> Path | None:
     first, _, rest = name.partition("/")
     if name in {DATABASE, ANCHOR, IDENTITIES}:
         return directory / name
-    return directory / first / rest if first == JOURNAL and rest and "/" not in rest else None
+    is_journal = first == JOURNAL and rest.endswith(".journal") and "/" not in rest
+    return directory / first / rest if is_journal else None

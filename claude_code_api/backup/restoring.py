@@ -176,7 +176,7 @@ def _moves(
         Move(contents.DATABASE, str(database.absolute()), f"{database.absolute()}.before-{now}"),
         Move(contents.ANCHOR, str(anchor), f"{anchor}.before-{now}" if foreign else None),
     ]
-    identities = msgspec.json.decode((coming / contents.IDENTITIES).read_bytes(), type=dict[str, str])
+    identities = contents.identities_in(coming)
     homes = lay_out(settings, identities, coming / HOMES)
     moves += [Move(f"{HOMES}/{name}", str(place)) for name, place in homes.items()]
     return moves, lost

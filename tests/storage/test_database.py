@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event, func, insert, select, text
@@ -248,3 +250,33 @@ async def test_opening_again_in_one_process_keeps_the_locks_of_the_first(
             pass
         found = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", probe], capture_output=True)
     assert b"database is locked" in found.stderr
+
+
+async def test_a_copy_is_of_one_moment_and_holds_up_nobody_who_writes(
+    database: Database, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(database, "before")
+    written: list[str] = []
+    real = sqlite3.connect
+
+    def write_meanwhile() -> int:
+        if len(written) < 30:
+            with closing(real(path, timeout=0)) as other, other:
+                other.execute("INSERT INTO vault_records VALUES (?, 'x', 'now')", [f"{len(written):02}"])
+            written.append(f"{len(written):02}")
+        return 0
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = real(*arguments, **options)
+        connection.set_progress_handler(write_meanwhile, 10)
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database_module.sqlite3, "connect", connect)
+        await database.copy_to(tmp_path / "copy")
+    assert await count(database) == 31
+    with closing(real(tmp_path / "copy")) as copy:
+        copied = [name for (name,) in copy.execute("SELECT id FROM vault_records ORDER BY id")]
+    assert copied == [*written[: len(copied) - 1], "before"]
+    assert len(copied) < 30
+    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
