@@ -405,6 +405,26 @@ async def test_requests_sent_ahead_are_answered_in_their_order(serve):
     assert answers.body.index(b"Hello") < answers.body.index(b"not_found") < answers.body.index(b'"ok"')
 
 
+@pytest.mark.policy("V2")
+async def test_requests_sent_ahead_without_end_are_not_kept(serve, gateway):
+    """The one that is being answered gets its answer; the others are to be sent again (RFC 9112, 9.3.2)."""
+    gateway.script = [gate := Gate(), *HELLO]
+    served = limited(serve)
+    async with served.raw() as (reader, writer), asyncio.timeout(10):
+        writer.write(chat_request().replace(b"connection: close\r\n", b""))
+        assert await happened(gate.reached)
+        writer.write(request(connection="keep-alive") * 5000)
+        (held,) = served.server._connections.connections
+        while not held._deaf:
+            assert len(held.pipeline) <= connection.AHEAD
+            await asyncio.sleep(0.001)
+        assert not held.pipeline
+        gate.open()
+        answer = RawAnswer(await reader.read(-1))
+    assert answer.status == 200
+    assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Hello"
+
+
 async def test_a_broken_request_sent_ahead_does_not_disturb_the_answer_before_it(serve, gateway):
     gate = Gate()
     gateway.script = [gate, *HELLO]
