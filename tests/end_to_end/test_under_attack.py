@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -92,3 +94,27 @@ async def test_ten_thousand_connections_that_hang_take_bounded_memory_and_keep_n
                 for transport in opened:
                     assert isinstance(transport, asyncio.Transport)
                     transport.abort()
+
+
+async def test_bombs_never_unfold_and_keep_nobody_out(gateway_process: Callable[..., GatewayProcess]) -> None:
+    """300 KB each, of which 300 MB would come; and such as stay within the limit, all at once."""
+    over = gzip.compress(b'{"messages":"' + bytes(300_000_000), 1)
+    within = gzip.compress(b'{"model":"none","messages":[{"role":"user","content":"%s"}]}' % (b"x" * 30_000_000), 1)
+    with gateway_process().started() as gateway:
+        headers = {"authorization": f"Bearer {gateway.key()}", "content-encoding": "gzip"}
+        async with gateway.async_client(gateway.key("bert")) as client:
+            question: Any = {"model": "haiku", "messages": [user("Hello")]}
+            await client.chat.completions.create(**question)
+            before, most = memory(gateway), 0
+
+            async def throw(bomb: bytes) -> int:
+                nonlocal most
+                url = f"{gateway.http_url}/v1/chat/completions"
+                answer = await client._client.post(url, content=bomb, headers=headers, timeout=60)
+                most = max(most, memory(gateway))
+                return answer.status_code
+
+            thrown = asyncio.gather(*map(throw, [over, within] * 15))
+            assert said(await client.chat.completions.create(**question))
+            assert set(await thrown) <= {404, 413, 503}
+    assert most - before < 512 * 1024 * 1024
