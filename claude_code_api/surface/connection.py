@@ -66,6 +66,7 @@ class Connection(HttpToolsProtocol):
         self._waits_for: Waiting = ""
         self._deadline: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._has_place = False  # among `max_connections`
         self._deaf = False  # nothing more is read from this client
         self._in_head = False
         self._in_body = False
@@ -87,6 +88,7 @@ class Connection(HttpToolsProtocol):
         if self._shared.stopping:
             transport.abort()
         elif excess <= 0 or self._shared.make_room():
+            self._has_place = True
             self._shared.unoccupied[self] = None
             self._watch()
         elif excess > REFUSED_AT_ONCE:
@@ -309,7 +311,7 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        elif not self._deaf:
+        elif self._has_place:
             self._shared.unoccupied[self] = None
         self._watch()
 

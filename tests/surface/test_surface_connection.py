@@ -461,6 +461,7 @@ HANGING = {
     "nothing": b"",
     "a part of a head": b"GET /health HTTP/1.1\r\nhost: a\r\n",
     "an answered request": request(connection="keep-alive"),
+    "no HTTP, and then nothing": b"nonsense\r\n\r\n",
     "a body that nobody wants": request("POST", CHAT, b"x", content_length="1000", connection="keep-alive"),
 }
 
