@@ -7,9 +7,11 @@ to do, the next one does that opens the database (`finish`). Each step may be do
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -17,9 +19,12 @@ from pathlib import Path
 import msgspec
 
 from claude_code_api.errors import StorageFailure
-from claude_code_api.storage.data_directory import exclusive
+from claude_code_api.storage.data_directory import open_private
 from claude_code_api.storage.generation import Generation
 
+USERS = "database-users.lock"
+"""A file that is locked by all who have the database open: together, or by one that changes it over alone."""
+IN_USE = "Another command uses the database now; try again. Nothing was changed."
 COMING, DECIDED, MOVES = "restoring", "restored", "moves.json"
 COMPANIONS = ("", "-wal", "-shm", "-journal")
 """What SQLite adds to a database's name for its logs: they belong to the database, and go where it goes."""
@@ -42,24 +47,39 @@ def empty_directory(path: Path) -> Path:
     return path
 
 
+def join(directory: Path) -> int:
+    """A descriptor of those who have the database open, to be closed by who has it no longer.
+
+    Waits for a changeover that is under way, and finishes one that was killed.
+    """
+    descriptor = open_private(directory / USERS)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        while (directory / DECIDED).exists():
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            finish(directory)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 @contextmanager
 def database_alone(directory: Path, database: Path) -> Iterator[None]:
-    """While no other process has the database open, nor opens it. StorageFailure where one has it.
+    """While nobody else has the database open, nor opens it. StorageFailure where somebody has it.
 
     Its log is emptied into it. A database that is damaged or missing is fine, too.
     """
-    with exclusive(directory / "database.lock"):
+    descriptor = open_private(directory / USERS)
+    try:
+        _wait_to_be_alone(descriptor)
         finish(directory)
         if database.exists():
-            try:
-                with closing(sqlite3.connect(database, timeout=WAIT)) as connection:
-                    connection.execute("PRAGMA journal_mode = DELETE")
-            except sqlite3.Error as error:
-                if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                    raise StorageFailure(
-                        "Another command uses the database now; try again. Nothing was changed."
-                    ) from None
+            _empty_log(database)
         yield
+    finally:
+        os.close(descriptor)
 
 
 def decide(directory: Path, moves: list[Move]) -> None:
@@ -76,7 +96,7 @@ def decide(directory: Path, moves: list[Move]) -> None:
 
 
 def finish(directory: Path) -> None:
-    """Does what is left of a changeover that was decided. The caller holds the database's lock."""
+    """Does what is left of a changeover that was decided. The caller has the database alone."""
     decided = directory / DECIDED
     if not decided.exists():
         return
@@ -104,6 +124,26 @@ def _make(moves: list[Move], decided: Path) -> None:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _put(coming, place)
         _sync(place.parent)
+
+
+def _wait_to_be_alone(descriptor: int) -> None:
+    deadline = time.monotonic() + WAIT
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise StorageFailure(IN_USE) from None
+        time.sleep(0.05)
+
+
+def _empty_log(database: Path) -> None:
+    try:
+        with closing(sqlite3.connect(database, timeout=WAIT)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StorageFailure(IN_USE) from None  # by another program
 
 
 def _require_room(place: Path) -> None:

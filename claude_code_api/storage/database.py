@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, closing, suppress
@@ -44,15 +45,19 @@ class Database:
 
         StorageFailure says why it cannot be opened, without the URL, which may hold a password.
         """
-        engine = await asyncio.to_thread(_engine, url, directory)
-        generation = await asyncio.to_thread(Generation, directory.path / "generation")
-        database = cls(engine, generation)
+        user = await asyncio.to_thread(changeover.join, directory.path)
         try:
-            await database._bring_to_head(migrate)
-            yield database
+            engine = await asyncio.to_thread(_engine, url, directory)
+            generation = await asyncio.to_thread(Generation, directory.path / "generation")
+            database = cls(engine, generation)
+            try:
+                await database._bring_to_head(migrate)
+                yield database
+            finally:
+                await engine.dispose()
+                generation.close()
         finally:
-            await engine.dispose()
-            generation.close()
+            os.close(user)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -162,7 +167,6 @@ def _prepare_file(url: URL, directory: DataDirectory) -> None:
         raise StorageFailure("The database URL must name a file: sqlite+aiosqlite:///PATH.")
     path = Path(str(url.database))
     with exclusive(directory.path / "database.lock"):
-        changeover.finish(directory.path)
         make_private(path)
         try:
             with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:

@@ -29,7 +29,7 @@ from claude_code_api.errors import StorageFailure, Unauthenticated, VaultFailure
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings, given_only
 from claude_code_api.stand_in import oauth_token
-from claude_code_api.storage import migrations
+from claude_code_api.storage import changeover, migrations
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.tables import usage_records
 from claude_code_api.usage.journal import Segment, encode
@@ -249,14 +249,21 @@ async def test_it_is_refused_while_a_server_runs_but_a_check_is_not(here: Settin
         assert (await asyncio.to_thread(check, here, io.BytesIO(content))).faults == []
 
 
-async def test_it_is_refused_while_another_command_has_the_database_open(here: Settings) -> None:
+async def test_it_is_refused_while_another_command_has_the_database_open(
+    here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changeover, "WAIT", 0.01)
     async with Access.open(here) as access:
         _, content = await made(here, access)
-        async with access.database.read() as connection:
-            await connection.scalar(select(func.count()).select_from(usage_records))
-            with pytest.raises(StorageFailure, match="Another command uses the database"):
-                await restored(here, content)
+        with pytest.raises(StorageFailure, match="Another command uses the database"):
+            await restored(here, content)
         assert await access.audit.verify() == (1, [])
+    with closing(sqlite3.connect(here.data_dir / "gateway.db")) as another_program:
+        another_program.execute("PRAGMA journal_mode = WAL")
+        another_program.execute("BEGIN")
+        another_program.execute("SELECT count(*) FROM usage_records").fetchone()
+        with pytest.raises(StorageFailure, match="Another command uses the database"):
+            await restored(here, content)
     await restored(here, content)
 
 

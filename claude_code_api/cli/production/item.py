@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from claude_code_api import environment
 from claude_code_api.access import Access, Administrator, ApiKey
 from claude_code_api.access.key_sources import key_source
 from claude_code_api.audit import Entry
@@ -78,5 +79,6 @@ async def _read(settings: Settings, server: int | None) -> Stored:
 
 
 def container() -> bool:
-    """Whether this is one, as Docker and Podman show."""
-    return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+    """Whether this is one, as Docker, Podman and Kubernetes show."""
+    marks = (Path("/.dockerenv"), Path("/run/.containerenv"))
+    return any(mark.exists() for mark in marks) or "KUBERNETES_SERVICE_HOST" in environment.variables()
