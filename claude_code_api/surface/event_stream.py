@@ -27,17 +27,25 @@ class EventStream:
         self._interval = interval
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
-        self._writing = asyncio.Lock()
+        self._writing = False
         self._timer: asyncio.TimerHandle | None = None
         self._commenting: asyncio.Task[None] | None = None
 
     async def send(self, data: bytes, *, more: bool = True) -> None:
-        async with self._writing:
+        if self._commenting and not self._commenting.done():
+            await asyncio.wait([self._commenting])
+        await self._write(data, more=more)
+
+    async def _write(self, data: bytes, *, more: bool) -> None:
+        self._writing = True
+        try:
             if not self.begun:
                 self.begun = True
                 await self._exchange.begin(200, _HEAD)
             await self._exchange.write(data, more=more)
             self._last = self._loop.time()
+        finally:
+            self._writing = False
 
     def comment_silence(self) -> None:
         """From now on, each `interval` seconds of silence are broken by a comment."""
@@ -59,10 +67,10 @@ class EventStream:
     def _look(self) -> None:
         if self._loop.time() - self._last >= self._interval:
             self._last = self._loop.time()
-            if not self._writing.locked():  # else the client reads slowly, which is no silence of ours
+            if not self._writing:  # else the client reads slowly, which is no silence of ours
                 self._commenting = self._loop.create_task(self._break_silence())
         self._wait()
 
     async def _break_silence(self) -> None:
         with suppress(ClientDisconnected):
-            await self.send(self._comment)
+            await self._write(self._comment, more=True)

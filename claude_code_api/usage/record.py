@@ -68,7 +68,7 @@ class Tally:
 
     def read(self, event: Event) -> None:
         """An event on its way to the client. `Finished` may pass on only when this returns."""
-        if isinstance(event, Accepted | RateLimitStatus):
+        if isinstance(event, (Accepted, RateLimitStatus)):  # a union would be made anew each time
             return
         if isinstance(event, Started):
             self._model, self._usage = event.model[:100], event.usage

@@ -156,6 +156,8 @@ def _usage(counts: dict[str, Any] | None, known: Usage) -> Usage:
 
 def _whole_characters(text: str) -> tuple[str, str]:
     """What is whole of a text, and a half at its end. A half that nothing completes becomes U+FFFD."""
+    if text.isascii():
+        return text, ""
     half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
     whole = text[: len(text) - len(half)]
     return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), half

@@ -42,7 +42,7 @@ class Output(asyncio.Protocol):
         self.unreadable = False
         self._take = take
         self._transport: asyncio.ReadTransport | None = None
-        self._held = False
+        self.held = False
         self._pending: list[bytes] = []
         self._size = 0
 
@@ -60,8 +60,8 @@ class Output(asyncio.Protocol):
 
     def hold(self, held: bool) -> None:
         """Held, the pipe is left unread, and its writer waits as soon as it is full."""
-        if self._transport is not None and held is not self._held:
-            self._held = held
+        if self._transport is not None and held is not self.held:
+            self.held = held
             (self._transport.pause_reading if held else self._transport.resume_reading)()
 
     def close(self) -> None:
@@ -100,8 +100,9 @@ def decoded(line: bytes) -> Message | None:
         if line.startswith(b"{"):
             raise Unreadable
         return None
-    if not all(isinstance(message.get(part), kind) for part, kind in _PARTS.get(str(message.get("type")), ())):
-        raise Unreadable
+    for part, kind in _PARTS.get(str(message.get("type")), ()):
+        if not isinstance(message.get(part), kind):
+            raise Unreadable
     return message
 
 

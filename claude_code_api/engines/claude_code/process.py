@@ -35,6 +35,7 @@ from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError, Up
 
 log = structlog.get_logger(__name__)
 
+_OF_A_TURN = frozenset({"stream_event", "assistant", "user", "result", "rate_limit_event"})
 BUFFERED_MESSAGES = 256  # then the pipe is left unread: a slow client slows its own process only
 CONTROL_TIMEOUT = 30.0  # seconds; a control request is answered in milliseconds, on a loaded machine in seconds
 IDENTITY_TIMEOUT = 10.0
@@ -261,17 +262,22 @@ class Process(Transport):
         try:
             yield
         except TimeoutError:
-            self.faults["silent"] += 1
-            raise UpstreamTimeout(f"Claude Code did nothing for {patience:.0f} seconds.") from None
+            raise self._impatient(patience) from None
+
+    def _impatient(self, patience: float) -> UpstreamTimeout:
+        self.faults["silent"] += 1
+        return UpstreamTimeout(f"Claude Code did nothing for {patience:.0f} seconds.")
 
     async def message(self, patience: float) -> Message:
         """The next message of the turn. UpstreamError when the process is gone, UpstreamTimeout when it is silent
         for `patience` seconds."""
-        with self._patient(patience):
+        try:
             message = await self.said.take(patience)
+        except TimeoutError:
+            raise self._impatient(patience) from None
         if message is None:
             raise self.failure()
-        if len(self.said) < BUFFERED_MESSAGES // 2:
+        if self._output.held and len(self.said) < BUFFERED_MESSAGES // 2:
             self._output.hold(False)
         return message
 
@@ -314,16 +320,16 @@ class Process(Transport):
         if message is None:
             log.warning("claude code wrote no message", pid=self.pid, size=len(line))
             return
-        match message.get("type"):
-            case "control_response":
-                self._take_answer(message)
-            case "control_request" | "control_cancel_request":
-                self._control.put_nowait(message)
-            case "stream_event" | "assistant" | "user" | "result" | "rate_limit_event":
-                if not self._ended:
-                    self.said.put(message)
-                if len(self.said) >= BUFFERED_MESSAGES:
-                    self._output.hold(True)
+        kind = message.get("type")
+        if kind in _OF_A_TURN:
+            if not self._ended:
+                self.said.put(message)
+            if len(self.said) >= BUFFERED_MESSAGES:
+                self._output.hold(True)
+        elif kind == "control_response":
+            self._take_answer(message)
+        elif kind in ("control_request", "control_cancel_request"):
+            self._control.put_nowait(message)
 
     def _take_answer(self, message: Message) -> None:
         response = message["response"]

@@ -52,19 +52,22 @@ class Collected:
     """The assistant's turn, put together from its events."""
 
     def __init__(self) -> None:
-        self.text = ""
+        self._texts: list[str] = []
         self.calls: dict[str, tuple[str, list[str]]] = {}
         self._order: list[str] = []
 
     def add(self, event: Event) -> None:
-        match event:
-            case TextDelta(text):
-                self.text += text
-            case ToolCall(_, call_id, name):
-                self.calls[call_id] = (name, [])
-                self._order.append(call_id)
-            case ToolArguments(index, json):
-                self.calls[self._order[index]][1].append(json)
+        if isinstance(event, TextDelta):
+            self._texts.append(event.text)
+        elif isinstance(event, ToolArguments):
+            self.calls[self._order[event.index]][1].append(event.json)
+        elif isinstance(event, ToolCall):
+            self.calls[event.id] = (event.name, [])
+            self._order.append(event.id)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._texts)
 
     def message(self) -> Message | None:
         """None where the arguments of a call are no JSON."""
@@ -75,7 +78,8 @@ class Collected:
             ]
         except msgspec.DecodeError:
             return None
-        return Message("assistant", (*((Text(self.text),) if self.text else ()), *calls))
+        text = self.text
+        return Message("assistant", (*((Text(text),) if text else ()), *calls))
 
 
 def digest_of(message: Message) -> bytes:
