@@ -51,6 +51,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         async with (
             Access.open(settings, migrate=True) as access,
             Recorder.open(settings, access.database) as recorder,
+            access.audit.kept(settings.audit_days, GATEWAY),
         ):
             await access.audit.note(GATEWAY, "gateway.started", version=__version__)
             await store_given_credentials(access, settings)

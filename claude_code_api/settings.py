@@ -187,6 +187,10 @@ class Settings(BaseSettings):
         le=16,
     )
 
+    audit_days: int = setting(
+        400, "Days for which entries of the audit log are kept.", group="storage", ge=1, le=36_500
+    )
+
     # what it writes down of requests
     usage_failure: Literal["continue", "refuse"] = setting(
         "continue",

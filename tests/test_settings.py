@@ -182,6 +182,7 @@ WRONG: dict[str, list[object]] = {
     "usage_days": [0, 3651, "a month"],
     "usage_hours_days": [0],
     "audit_anchor_file": [5],
+    "audit_days": [0, 36_501],
     "prices_file": [5],
     "rate_limit_per_ip": ["often", "0/minute", "1/fortnight", "", "100/minute;", "off;1/minute", 5],
     "rate_limit_per_key": ["1"],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 1000
 """Entries in memory while the log is looked through."""
+TIDY_INTERVAL = 86_400.0  # seconds; each time leaves an entry of its own
 KEY = "audit"
 """The chain's key among the vault's records."""
 
@@ -68,6 +69,7 @@ class AuditLog:
         self._database = database
         self._chain = chain
         self._anchor = anchor
+        self._ending = asyncio.Event()
 
     @asynccontextmanager
     async def change(self, by: str, *, announced: bool = False) -> AsyncIterator[Change]:
@@ -141,6 +143,26 @@ class AuditLog:
         if anchor is None and count:
             faults.append(Fault(0, "The anchor, which is kept outside the database, is missing."))
         return count, faults
+
+    @asynccontextmanager
+    async def kept(self, days: int, by: str) -> AsyncIterator[None]:
+        """While the block runs, entries older than so many days are removed, at the start and once a day."""
+        tidying = asyncio.create_task(self._tidy(timedelta(days=days), by))
+        try:
+            yield
+        finally:
+            self._ending.set()
+            await tidying
+
+    async def _tidy(self, age: timedelta, by: str) -> None:
+        while not self._ending.is_set():
+            try:
+                await self.shorten(datetime.now(UTC) - age, by)
+            except StorageFailure as failure:
+                log.warning("old entries of the audit log stay", reason=failure.message)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TIDY_INTERVAL):
+                    await self._ending.wait()
 
     async def shorten(self, until: datetime, by: str) -> int:
         """Removes the entries from before a moment, and says so in the chain. Gives how many they were."""

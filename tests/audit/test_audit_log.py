@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, update
+from structlog.testing import capture_logs
 
 from claude_code_api.access import Access
-from claude_code_api.errors import Conflict
+from claude_code_api.audit import log
+from claude_code_api.errors import Conflict, StorageFailure
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.stand_in import oauth_token
@@ -142,6 +144,36 @@ async def test_retention_keeps_the_rest_provable(settings: Settings) -> None:
         await fill(access, 1)
         assert await told(access) == ["gateway: audit.shortened", "somebody: thing.done0"]
         assert await access.audit.verify() == (2, [])
+
+
+async def test_what_is_past_its_time_is_removed_while_a_gateway_runs(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Access.open(settings) as access:
+        await fill(access)
+        monkeypatch.setattr(log, "TIDY_INTERVAL", 0.01)
+        monkeypatch.setattr(log, "timedelta", lambda days: timedelta(seconds=0))
+        async with access.audit.kept(30, "gateway"):
+            while "somebody: thing.done3" in await told(access):
+                await asyncio.sleep(0.01)
+        assert (await access.audit.verify())[1] == []
+
+
+async def test_a_database_that_fails_keeps_its_old_entries_and_the_gateway_running(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Access.open(settings) as access:
+        await fill(access, 1)
+
+        def full(*_: object, **__: object) -> None:
+            raise StorageFailure("The disk is full.")
+
+        monkeypatch.setattr(access.audit, "change", full)
+        with capture_logs() as logged:
+            async with access.audit.kept(30, "gateway"):
+                while not logged:
+                    await asyncio.sleep(0.01)
+        assert [line["event"] for line in logged] == ["old entries of the audit log stay"]
 
 
 async def test_it_is_filtered_by_what_one_looks_for(settings: Settings) -> None:

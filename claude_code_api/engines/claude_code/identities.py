@@ -10,10 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from claude_code_api.engines.claude_code.program import homes, user_numbers
+from claude_code_api.engines.claude_code.program import CONFIG, homes, user_numbers
 from claude_code_api.settings import Settings
-
-CONFIG = ".claude.json"
 
 
 class _Config(msgspec.Struct):

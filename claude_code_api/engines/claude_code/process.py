@@ -29,7 +29,7 @@ from claude_code_api.engines.claude_code.client_tools import SERVER, ClientTools
 from claude_code_api.engines.claude_code.faults import Faults
 from claude_code_api.engines.claude_code.lines import Output, decoded
 from claude_code_api.engines.claude_code.mailbox import Mailbox, Message
-from claude_code_api.engines.claude_code.program import Program
+from claude_code_api.engines.claude_code.program import CONFIG, Program
 from claude_code_api.engines.claude_code.thinking import Thinking
 from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError, UpstreamTimeout
 
@@ -192,8 +192,7 @@ class Process(Transport):
         shutil.rmtree(self._scratch, ignore_errors=True)
         if self._process is None:
             return
-        for leftover in (self.home / "sessions").glob(f"{self.pid}.*"):
-            leftover.unlink(missing_ok=True)
+        self._program.remove_leftovers(self.home, self.pid)
 
     # --- what is asked of it ----------------------------------------------------------------------------
 
@@ -394,7 +393,7 @@ def _require_descriptors() -> None:
 async def has_identity(home: Path) -> bool:
     """Whether Claude Code has made itself a device identity in this home."""
     try:
-        config = await asyncio.to_thread((home / ".claude.json").read_bytes)
+        config = await asyncio.to_thread((home / CONFIG).read_bytes)
         return bool(msgspec.json.decode(config).get("userID"))
     except (OSError, msgspec.DecodeError, AttributeError):
         return False

@@ -76,6 +76,8 @@ QUIET = dict.fromkeys(
 }
 
 
+CONFIG = ".claude.json"
+"""In a home: the program's configuration, its device identity among it."""
 NAME_SERVERS = 53
 
 
@@ -166,8 +168,19 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         for home in self.homes.iterdir():
             if home.name not in known:
                 shutil.rmtree(home, ignore_errors=True)
-            for leftover in (*(home / "sessions").glob("*"), *home.glob(".claude.json.tmp*")):
+            for leftover in (*(home / "sessions").glob("*"), *home.glob(f"{CONFIG}.tmp*")):
                 leftover.unlink(missing_ok=True)
+
+    def remove_leftovers(self, home: Path, pid: int) -> None:
+        """Removes what one process left in its home, which it could not tidy up itself when it was killed.
+
+        By their names: `glob` would remember a pattern for each process.
+        """
+        for directory, beginning in ((home / "sessions", f"{pid}."), (home, f"{CONFIG}.tmp.{pid}.")):
+            with suppress(OSError):
+                for leftover in directory.iterdir():
+                    if leftover.name.startswith(beginning):
+                        leftover.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Removes what lies outside the data directory."""
