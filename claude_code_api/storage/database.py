@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,7 @@ from claude_code_api.secret import Secret
 from claude_code_api.storage import changeover, migrations
 from claude_code_api.storage.data_directory import DataDirectory, exclusive, make_private
 from claude_code_api.storage.generation import Generation
+from claude_code_api.storage.uninterrupted import connector, to_its_end
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a statement waits for another process's write to SQLite."""
@@ -74,7 +75,7 @@ class Database:
         """
         async with self._writing, self._begun(writes=True) as connection:
             yield connection
-            await _to_its_end(self._commit(connection, announced))
+            await to_its_end(self._commit(connection, announced))
 
     async def copy_to(self, path: Path) -> None:
         """A consistent copy of all of it as of one moment, in a new private file, while others read and write.
@@ -132,7 +133,7 @@ def sqlite_file(url: Secret) -> Path | None:
         parsed = make_url(url.reveal())
     except SQLAlchemyError:
         return None
-    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+    return Path(str(parsed.database)) if _is_sqlite(parsed) else None
 
 
 def insert_or(dialect: str, table: Table) -> sqlite.Insert:
@@ -145,17 +146,22 @@ def _engine(url: Secret, directory: DataDirectory) -> AsyncEngine:
     """Loads the driver and prepares a file, which is no work for the event loop."""
     try:
         parsed = make_url(url.reveal())
-        engine = create_async_engine(parsed, hide_parameters=True)
+        sqlite_alone = {"async_creator": connector(str(parsed.database))} if _is_sqlite(parsed) else {}
+        engine = create_async_engine(parsed, hide_parameters=True, **sqlite_alone)
     except (SQLAlchemyError, ImportError) as error:
         raise StorageFailure(
             f"The database URL cannot be used ({type(error).__name__}): "
             "it is like sqlite+aiosqlite:////var/lib/gateway.db or postgresql+asyncpg://…."
         ) from None
-    if parsed.get_backend_name() == "sqlite":
+    if _is_sqlite(parsed):
         _prepare_file(parsed, directory)
         event.listen(engine.sync_engine, "connect", _configure)
         event.listen(engine.sync_engine, "begin", _begin)
     return engine
+
+
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
 
 
 def _prepare_file(url: URL, directory: DataDirectory) -> None:
@@ -207,17 +213,3 @@ def _begin(connection: Connection) -> None:
     # A transaction that turns to writing halfway can fail at once where another writes; it must say so at its start.
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Waits for the work even if cancelled meanwhile, and then passes the cancellation on."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled
