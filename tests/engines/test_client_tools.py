@@ -9,6 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import psutil
 import pytest
 import pytest_asyncio
 from making import oauth
@@ -30,6 +31,7 @@ from claude_code_api.conversation import (
     ToolUse,
 )
 from claude_code_api.engines.claude_code import ClaudeCode
+from claude_code_api.settings import Settings
 from claude_code_api.stand_in import StandIn, script
 from claude_code_api.stand_in.record import RecordedRequest
 
@@ -147,6 +149,21 @@ async def test_an_error_as_a_result_is_an_error(engine: ClaudeCode, stand_in: St
     (block,) = sent(stand_in.requests[-1])[-1][1]
     assert block["is_error"] is True
     assert "It is broken" in str(block["content"])
+
+
+async def test_nothing_of_a_tool_is_written_to_disk(
+    engine: ClaudeCode, stand_in: StandIn, settings: Callable[..., Settings]
+) -> None:
+    question = user(calling({"name": "clock-2_x", "input": {}}))
+    turn, _ = await ask(engine, asking(question))
+    await ask(engine, asking(question, turn, results(turn, "It is broken", is_error=True)))
+    ((live,),) = engine._pool._live.values()
+    program = psutil.Process(live.process.pid)
+    program.terminate()  # it writes what it holds back before it ends
+    await asyncio.to_thread(program.wait)
+    files = [path for path in settings().data_dir.rglob("*") if path.is_file()]
+    assert any(path.name == ".claude.json" for path in files)
+    assert not [path for path in files if "mcp" in str(path) or "clock-2_x" in path.read_text(errors="replace")]
 
 
 async def test_a_large_result_arrives_whole(engine: ClaudeCode, stand_in: StandIn) -> None:

@@ -71,6 +71,8 @@ QUIET = dict.fromkeys(
     "CLAUDE_CODE_SDK_MCP_TOOL_IDLE_TIMEOUT": "0",
     "ENABLE_TOOL_SEARCH": "false",
     "CLAUDE_CODE_MAX_RETRIES": "0",  # retries are the engine's: left alone the program tries for minutes
+    # it would keep a log of the client's tools there, and of what they failed with
+    "XDG_CACHE_HOME": os.devnull,
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
     "CLAUDE_AGENT_SDK_VERSION": claude_agent_sdk.__version__,
 }
