@@ -146,15 +146,17 @@ def _engine(url: Secret, directory: DataDirectory) -> AsyncEngine:
     """Loads the driver and prepares a file, which is no work for the event loop."""
     try:
         parsed = make_url(url.reveal())
+        if _is_sqlite(parsed):
+            _prepare_file(parsed, directory)
         sqlite_alone = {"async_creator": connector(str(parsed.database))} if _is_sqlite(parsed) else {}
-        engine = create_async_engine(parsed, hide_parameters=True, **sqlite_alone)
+        # The one used last serves next: what each keeps of pages and statements is then kept once, as a rule.
+        engine = create_async_engine(parsed, hide_parameters=True, pool_use_lifo=True, **sqlite_alone)
     except (SQLAlchemyError, ImportError) as error:
         raise StorageFailure(
             f"The database URL cannot be used ({type(error).__name__}): "
             "it is like sqlite+aiosqlite:////var/lib/gateway.db or postgresql+asyncpg://…."
         ) from None
     if _is_sqlite(parsed):
-        _prepare_file(parsed, directory)
         event.listen(engine.sync_engine, "connect", _configure)
         event.listen(engine.sync_engine, "begin", _begin)
     return engine

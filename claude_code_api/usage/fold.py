@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import structlog
 from msgspec import structs
-from sqlalchemy import case, delete, select
+from sqlalchemy import Select, case, delete, insert, select
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.dml import ReturningInsert
 
 from claude_code_api.storage.database import Database, insert_or
 from claude_code_api.storage.tables import FIRST_TOKEN_BOUNDS, usage_hours, usage_last_uses, usage_records
@@ -34,19 +33,16 @@ _HOUR_SUMS = [column.name for column in usage_hours.c if not column.primary_key]
 class _Statements(NamedTuple):
     """Built once: for a few records that costs as much as to execute them."""
 
-    records: ReturningInsert[str]
     hours: Insert
     uses: Insert
 
     @staticmethod
     @lru_cache
     def of(dialect: str) -> _Statements:
-        records = insert_or(dialect, usage_records).on_conflict_do_nothing()
         hours, uses = insert_or(dialect, usage_hours), insert_or(dialect, usage_last_uses)
         sums = {name: usage_hours.c[name] + hours.excluded[name] for name in _HOUR_SUMS}
         known, given = usage_last_uses.c.used_at, uses.excluded.used_at
         return _Statements(
-            records.returning(usage_records.c.request_id),
             hours.on_conflict_do_update(index_elements=_HOUR_KEY, set_=sums),
             uses.on_conflict_do_update(
                 index_elements=["key_id", "credential_id"], set_={"used_at": case((given > known, given), else_=known)}
@@ -72,13 +68,20 @@ async def fold(database: Database, segment: Segment) -> None:
 async def add(connection: AsyncConnection, records: Iterable[Record]) -> int:
     """Adds what is not there yet, to the records and to the sums alike; how many those were."""
     given = {record.request_id: record for record in records}
-    statements = _Statements.of(connection.dialect.name)
-    added = await connection.scalars(statements.records, [structs.asdict(record) for record in given.values()])
-    new = [given[request_id] for request_id in added]
+    known = set(await connection.scalars(_known_among(list(given))))
+    new = [record for request_id, record in given.items() if request_id not in known]
     if new:
+        await connection.execute(insert(usage_records), [structs.asdict(record) for record in new])
         await add_to_hours(connection, new)
         await _note_uses(connection, new)
     return len(new)
+
+
+def _known_among(request_ids: list[str]) -> Select[str]:
+    """Those that are there. A few lengths serve all, for every other statement stays in memory a while."""
+    length = 1 << (len(request_ids) - 1).bit_length()
+    padded = request_ids + request_ids[-1:] * (length - len(request_ids))
+    return select(usage_records.c.request_id).where(usage_records.c.request_id.in_(padded))
 
 
 async def add_to_hours(connection: AsyncConnection, records: Iterable[Record]) -> None:
