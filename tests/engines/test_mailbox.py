@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import time
+from collections.abc import Callable
 
 import pytest
+import uvloop
 
 from claude_code_api.engines.claude_code import lines
 from claude_code_api.engines.claude_code.lines import Output, Unreadable
@@ -96,3 +100,39 @@ class TestOutput:
         await asyncio.wait_for(output.ended, 10)
         assert taken == [b"one"]
         assert not output.unreadable
+
+    @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+    def test_it_is_closed_once_and_never_what_was_opened_meanwhile(
+        self, monkeypatch: pytest.MonkeyPatch, new_loop: Callable[[], asyncio.AbstractEventLoop]
+    ) -> None:
+        """Numbers of descriptors are given anew at once, to whichever thread opens something next."""
+        opened: list[int] = []
+        read_ends: list[int] = []
+
+        class Pipe(io.FileIO):
+            def close(self) -> None:
+                if not opened:
+                    opened.append(os.open(os.devnull, os.O_RDONLY))
+                super().close()
+
+        def fdopen(descriptor: int, mode: str, _: int, closefd: bool = True) -> Pipe:
+            read_ends.append(descriptor)
+            return Pipe(descriptor, mode, closefd=closefd)
+
+        async def open_and_close() -> None:
+            output = Output(lambda _: None)
+            end = await output.open()
+            output.close()
+            os.close(end)
+            await asyncio.wait_for(output.ended, 10)
+            deadline = time.monotonic() + 10
+            while not opened and time.monotonic() < deadline:
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(os, "fdopen", fdopen)
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(open_and_close())
+        os.close(opened[0])  # it is still open
+        if opened != read_ends:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(read_ends[0])

@@ -49,9 +49,12 @@ class Output(asyncio.Protocol):
     async def open(self) -> int:
         """Begins to read, and gives the end that a program writes to. It is the caller's to close."""
         read_end, write_end = os.pipe()
-        pipe = os.fdopen(read_end, "rb", 0)
+        loop = asyncio.get_running_loop()
+        # Python's own loop closes the file. uvloop closes the number, and then the file as well: by that time a thread
+        # may have been given the same number, for the database or a client, which would be closed in its place.
+        pipe = os.fdopen(read_end, "rb", 0, closefd=isinstance(loop, asyncio.SelectorEventLoop))
         try:
-            await asyncio.get_running_loop().connect_read_pipe(lambda: self, pipe)
+            await loop.connect_read_pipe(lambda: self, pipe)
         except BaseException:
             pipe.close()
             os.close(write_end)
