@@ -9,6 +9,7 @@
     │   ├── MethodNotAllowed        405
     │   ├── RequestTimeout          408  the client was too slow to send its request
     │   ├── Conflict                409
+    │   ├── PreconditionFailed      412  what was to be changed is not any more as the client saw it
     │   ├── RequestTooLarge         413
     │   ├── UnsupportedMediaType    415
     │   ├── HeadersTooLarge         431
@@ -101,6 +102,12 @@ class Conflict(RequestFailure):
     status = 409
     type = "invalid_request_error"
     default_code = "conflict"
+
+
+class PreconditionFailed(RequestFailure):
+    status = 412
+    type = "invalid_request_error"
+    default_code = "precondition_failed"
 
 
 class RequestTooLarge(RequestFailure):

@@ -22,6 +22,7 @@ PROMISED = {
     "MethodNotAllowed": (405, "invalid_request_error", "method_not_allowed"),
     "RequestTimeout": (408, "invalid_request_error", "request_timeout"),
     "Conflict": (409, "invalid_request_error", "conflict"),
+    "PreconditionFailed": (412, "invalid_request_error", "precondition_failed"),
     "RequestTooLarge": (413, "invalid_request_error", "request_too_large"),
     "UnsupportedMediaType": (415, "invalid_request_error", "unsupported_media_type"),
     "RateLimited": (429, "rate_limit_error", "rate_limit_exceeded"),

@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager, closing
 import msgspec
 
 from claude_code_api.access.administrators import Administrator, Administrators
-from claude_code_api.access.api_keys import ApiKey, ApiKeys
+from claude_code_api.access.api_key import ApiKey
+from claude_code_api.access.api_keys import ApiKeys
 from claude_code_api.access.credentials import CredentialRecord, Credentials
 from claude_code_api.access.key_file import read_key_file
+from claude_code_api.access.key_limits import KeyChanges
 from claude_code_api.access.key_sources import key_source
 from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.own_secrets import open_vault
@@ -27,7 +29,7 @@ from claude_code_api.storage.database import Database
 
 __all__ = [
     "Access", "Administrator", "Administrators", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Imported",
-    "Rotation",
+    "KeyChanges", "Rotation",
 ]  # fmt: skip
 
 

@@ -9,20 +9,28 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import RowMapping, exists, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import exists, select
 
-from claude_code_api.access import key_text, names
+from claude_code_api.access import key_listing, key_text, names
+from claude_code_api.access.api_key import COLUMNS, LAST_USE, ApiKey, api_key, find_key
 from claude_code_api.access.credentials import find_credential
 from claude_code_api.access.key_file import KeyEntry
+from claude_code_api.access.key_limits import (
+    KeyChanges,
+    checked_concurrent,
+    checked_expiry,
+    checked_models,
+    checked_rates,
+)
+from claude_code_api.access.key_listing import Sort, State
 from claude_code_api.access.memory import Memory
 from claude_code_api.access.names import COMMAND_LINE
+from claude_code_api.access.version import check_version
 from claude_code_api.audit import AuditLog, Change
-from claude_code_api.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
+from claude_code_api.errors import Conflict, Unauthenticated
 from claude_code_api.secret import Secret
-from claude_code_api.settings import Rates
 from claude_code_api.storage.database import Database
+from claude_code_api.storage.pages import Page
 from claude_code_api.storage.tables import api_keys, usage_hours, usage_last_uses, usage_records
 
 GRACE = timedelta(hours=24)
@@ -30,49 +38,6 @@ GRACE = timedelta(hours=24)
 
 REMEMBERED = 10_000
 """Keys that one process keeps in memory; about 1 kB each."""
-
-MOST_CONCURRENT = 100_000
-
-UNUSED_AFTER = timedelta(days=90)
-"""A live key that nobody used for so long is pointed out (policy K5)."""
-
-_RATES: TypeAdapter[str] = TypeAdapter(Rates)
-_COLUMNS = [column for column in api_keys.c if column.name not in {"hash", "checksummed"}]
-_LAST_USE = (
-    select(func.max(usage_last_uses.c.used_at)).where(usage_last_uses.c.key_id == api_keys.c.id).scalar_subquery()
-).label("last_used_at")
-
-
-class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key as it is shown; its text was shown once, when it was made.
-
-    `hint` is its last four characters, `models` what it may use (empty: every model), `rate_limit` as in
-    "100/minute", `max_concurrent` the answers that it may have under way at once. `last_used_at` comes from the
-    usage records, without a write of its own; it is None until there are any, and for a key that was verified.
-    """
-
-    id: str
-    name: str
-    credential_id: str
-    hint: str
-    models: tuple[str, ...]
-    rate_limit: str | None
-    max_concurrent: int | None
-    created_at: datetime
-    created_by: str
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used_at: datetime | None
-    replaced_by: str | None = None
-
-    @property
-    def is_live(self) -> bool:
-        return self.revoked_at is None and (self.expires_at is None or datetime.now(UTC) < self.expires_at)
-
-    @property
-    def is_unused(self) -> bool:
-        """Whether it lives, and nobody has used it for long."""
-        return self.is_live and datetime.now(UTC) - (self.last_used_at or self.created_at) > UNUSED_AFTER
 
 
 class ApiKeys:
@@ -121,12 +86,12 @@ class ApiKeys:
             "id": identifier,
             "name": names.checked(name),
             "hint": text.hint,
-            "models": [names.checked(model, "models") for model in models],
-            "rate_limit": _checked_rates(rate_limit),
-            "max_concurrent": _checked_concurrent(max_concurrent),
+            "models": checked_models(models),
+            "rate_limit": checked_rates(rate_limit),
+            "max_concurrent": checked_concurrent(max_concurrent),
             "created_at": datetime.now(UTC),
             "created_by": names.checked(by, "created_by"),
-            "expires_at": _checked_expiry(expires_at),
+            "expires_at": checked_expiry(expires_at),
             "revoked_at": None,
             "replaced_by": None,
         }
@@ -134,7 +99,7 @@ class ApiKeys:
             row["credential_id"] = (await find_credential(change.connection, credential))["id"]
             await self._insert(change, row, text)
             await change.note("key.created", identifier, name=row["name"], credential=row["credential_id"])
-        return _api_key(row), text
+        return api_key(row), text
 
     async def rotate(
         self, id_or_name: str, grace: timedelta = GRACE, *, by: str = COMMAND_LINE
@@ -146,7 +111,7 @@ class ApiKeys:
         text = key_text.generate()
         now = datetime.now(UTC)
         async with self._audit.change(by, announced=True) as change:
-            old = await _find(change.connection, id_or_name)
+            old = await find_key(change.connection, id_or_name)
             if not old.is_live or old.replaced_by:
                 state = "was rotated already" if old.replaced_by else "is not live any more"
                 raise Conflict(f"The API key {old.name!r} ({old.id}) {state}; make a new one.")
@@ -165,7 +130,30 @@ class ApiKeys:
             this = api_keys.update().where(api_keys.c.id == old.id)
             await change.connection.execute(this.values(**left, replaced_by=row["id"]))
             await change.note("key.rotated", old.id, name=old.name, new=row["id"], **left)
-        return _api_key(row), text, msgspec.structs.replace(old, **left, replaced_by=row["id"])
+        return api_key(row), text, msgspec.structs.replace(old, **left, replaced_by=row["id"])
+
+    async def update(
+        self, id_or_name: str, changes: KeyChanges, *, if_version: str | None = None, by: str = COMMAND_LINE
+    ) -> ApiKey:
+        """Changes what is given; it holds everywhere on this machine when this returns.
+
+        PreconditionFailed where the key is not as it was in `if_version`, Conflict where it is revoked,
+        InvalidRequest for a wrong field.
+        """
+        checked = changes.checked()
+        async with self._audit.change(by, announced=True) as change:
+            old = await find_key(change.connection, id_or_name)
+            check_version(old.version, if_version)
+            if old.revoked_at is not None:
+                raise Conflict(f"The API key {old.name!r} ({old.id}) is revoked, and stays as it is.")
+            before = msgspec.structs.asdict(old) | {"models": list(old.models)}
+            new = {name: value for name, value in checked.items() if value != before[name]}
+            if not new:
+                return old
+            await change.connection.execute(api_keys.update().where(api_keys.c.id == old.id).values(new))
+            told = {name: {"from": before[name], "to": value} for name, value in new.items()}
+            await change.note("key.changed", old.id, name=old.name, changed=told)
+            return await find_key(change.connection, old.id)
 
     async def bring(self, change: Change, entry: KeyEntry, credential_id: str) -> ApiKey | None:
         """A key that was made elsewhere, as a part of a change; None where it is here already."""
@@ -191,7 +179,7 @@ class ApiKeys:
         if entry.last_used_at:
             used = {"key_id": row["id"], "credential_id": credential_id, "used_at": entry.last_used_at}
             await change.connection.execute(usage_last_uses.insert().values(used))
-        return _api_key(row)
+        return api_key(row)
 
     async def _insert(self, change: Change, row: dict[str, Any], text: Secret) -> None:
         ours = key_text.is_well_formed(text)
@@ -200,12 +188,12 @@ class ApiKeys:
     async def get(self, id_or_name: str) -> ApiKey:
         """By id, or by name: the live key that bears it, else the latest. Conflict where several live ones do."""
         async with self._database.read() as connection:
-            return await _find(connection, id_or_name)
+            return await find_key(connection, id_or_name)
 
     async def revoke(self, id_or_name: str, *, by: str = COMMAND_LINE) -> ApiKey:
         """Refused everywhere on this machine when this returns. Revoking again keeps the first time."""
         async with self._audit.change(by, announced=True) as change:
-            key = await _find(change.connection, id_or_name)
+            key = await find_key(change.connection, id_or_name)
             if key.revoked_at is None:
                 key = msgspec.structs.replace(key, revoked_at=datetime.now(UTC))
                 this = api_keys.update().where(api_keys.c.id == key.id)
@@ -216,8 +204,31 @@ class ApiKeys:
     async def list(self) -> builtins.list[ApiKey]:
         """All keys, revoked and expired ones too, in the order in which they were made."""
         async with self._database.read() as connection:
-            rows = await connection.execute(select(*_COLUMNS, _LAST_USE).order_by(api_keys.c.created_at, api_keys.c.id))
-            return [_api_key(row) for row in rows.mappings()]
+            rows = await connection.execute(select(*COLUMNS, LAST_USE).order_by(api_keys.c.created_at, api_keys.c.id))
+            return [api_key(row) for row in rows.mappings()]
+
+    async def page(
+        self,
+        *,
+        search: str = "",
+        state: State | None = None,
+        credential: str | None = None,
+        sort: Sort = "created_at",
+        descending: bool = True,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> Page[ApiKey]:
+        """One page of those that fit (see `key_listing`); `after` is the `next` of the page before."""
+        wanted = key_listing.conditions(search, state, credential)
+        async with self._database.read() as connection:
+            return await key_listing.page(
+                connection, wanted, sort=sort, descending=descending, after=after, limit=limit
+            )
+
+    async def live_by_credential(self) -> dict[str, int]:
+        """How many live keys stand on each credential that has any, by its id."""
+        async with self._database.read() as connection:
+            return await key_listing.live_by_credential(connection)
 
     async def erase_usage(self, id_or_name: str, *, by: str = COMMAND_LINE) -> int:
         """Erases all that is recorded of what a key was used for (policy L6); how many requests those were.
@@ -243,12 +254,10 @@ class ApiKeys:
             return None
         read_at = self._known.now()
         async with self._database.read() as connection:
-            row = (
-                (await connection.execute(select(*_COLUMNS).where(api_keys.c.hash == hashed))).mappings().one_or_none()
-            )
+            row = (await connection.execute(select(*COLUMNS).where(api_keys.c.hash == hashed))).mappings().one_or_none()
         if row is None:
             return None
-        key = _api_key(row)
+        key = api_key(row)
         if key.is_live:
             self._known.put(hashed, key, read_at)
         return key
@@ -262,49 +271,3 @@ class ApiKeys:
                 known = bool(await connection.scalar(select(exists().where(api_keys.c.checksummed.is_(False)))))
             self._forms.put("others", known, read_at)
         return known
-
-
-def _api_key(row: RowMapping | dict[str, Any]) -> ApiKey:
-    return ApiKey(**{"last_used_at": None, **row, "models": tuple(row["models"])})
-
-
-async def _find(connection: AsyncConnection, id_or_name: str) -> ApiKey:
-    sought = names.checked(id_or_name)
-    rows = await connection.execute(
-        select(*_COLUMNS, _LAST_USE)
-        .where(or_(api_keys.c.id == sought, api_keys.c.name == sought))
-        .order_by(api_keys.c.created_at.desc())
-    )
-    found = [_api_key(row) for row in rows.mappings()]
-    live = [key for key in found if key.is_live and not key.replaced_by]
-    for key in found:
-        if key.id == sought:
-            return key
-    if not found:
-        raise NotFound(f"There is no API key {sought!r}.")
-    if len(live) > 1:
-        raise Conflict(f"{len(live)} API keys are named {sought!r}: use an id ({', '.join(key.id for key in live)}).")
-    return (live or found)[0]
-
-
-def _checked_rates(rates: str | None) -> str | None:
-    try:
-        return None if rates is None else _RATES.validate_python(rates)
-    except ValidationError:
-        raise InvalidRequest(
-            'A rate limit is like "100/minute" or "10/second;1000/hour", or "off".', param="rate_limit"
-        ) from None
-
-
-def _checked_concurrent(number: int | None) -> int | None:
-    if number is not None and not 1 <= number <= MOST_CONCURRENT:
-        raise InvalidRequest(f"A key may have 1 to {MOST_CONCURRENT} requests at once.", param="max_concurrent")
-    return number
-
-
-def _checked_expiry(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    if moment.tzinfo is None or moment <= datetime.now(UTC):
-        raise InvalidRequest("A key's end lies in the future and has a time zone.", param="expires_at")
-    return moment.astimezone(UTC)

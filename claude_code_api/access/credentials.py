@@ -18,6 +18,7 @@ from claude_code_api.access.memory import Memory
 from claude_code_api.access.names import COMMAND_LINE, GATEWAY
 from claude_code_api.access.stored_vault import StoredVault
 from claude_code_api.access.vault import Place
+from claude_code_api.access.version import check_version, version_of
 from claude_code_api.audit import AuditLog, Change
 from claude_code_api.conversation import RateLimitStatus
 from claude_code_api.credential import Credential, CredentialKind, kind_of
@@ -56,6 +57,13 @@ class CredentialRecord(msgspec.Struct, frozen=True, kw_only=True):
     refused_at: datetime | None
     last_used_at: datetime | None
 
+    @property
+    def version(self) -> str:
+        """Another text once its name or its token was changed; what Anthropic says of it is no change."""
+        return version_of(
+            msgspec.structs.replace(self, limit=None, limit_seen_at=None, refused_at=None, last_used_at=None)
+        )
+
 
 class Credentials:
     """Tokens are unlocked when used and remembered only until any process changes a key or a credential."""
@@ -76,7 +84,7 @@ class Credentials:
                 identifier = await self._insert(change, kept, token)
                 return _record(await find_credential(change.connection, identifier))
         except IntegrityError:
-            raise Conflict(f"There is a credential {kept!r} already; replace or remove it.", param="name") from None
+            raise _name_taken(kept) from None
 
     async def bring(self, change: Change, name: str, token: Secret) -> tuple[str, bool]:
         """The id of the credential with this token, as a part of a change; and whether it was made, under a name
@@ -115,12 +123,36 @@ class Credentials:
             self._unlocked.put(id_or_name, known, read_at)
         return known
 
-    async def replace(self, id_or_name: str, token: Secret, *, by: str = COMMAND_LINE) -> CredentialRecord:
-        """Another token under the same id and name, used at once; what Anthropic said of the old one is forgotten."""
+    async def rename(
+        self, id_or_name: str, name: str, *, if_version: str | None = None, by: str = COMMAND_LINE
+    ) -> CredentialRecord:
+        """Conflict where the name is taken, PreconditionFailed where it is not as it was in `if_version`."""
+        kept = names.checked(name)
+        try:
+            async with self._audit.change(by, announced=True) as change:
+                old = _record(await find_credential(change.connection, id_or_name))
+                check_version(old.version, if_version)
+                if kept == old.name:
+                    return old
+                this = credentials.update().where(credentials.c.id == old.id)
+                await change.connection.execute(this.values(name=kept))
+                await change.note("credential.renamed", old.id, name=kept, before=old.name)
+                return _record(await find_credential(change.connection, old.id))
+        except IntegrityError:
+            raise _name_taken(kept) from None
+
+    async def replace(
+        self, id_or_name: str, token: Secret, *, if_version: str | None = None, by: str = COMMAND_LINE
+    ) -> CredentialRecord:
+        """Another token under the same id and name, used at once; what Anthropic said of the old one is forgotten.
+
+        PreconditionFailed where the credential is not as it was in `if_version`.
+        """
         kind = kind_of(token)
         async with self._audit.change(by, announced=True) as change:
             connection = change.connection
             row = await find_credential(connection, id_or_name)
+            check_version(_record(row).version, if_version)
             identifier = row["id"]
             forgotten = dict.fromkeys(["refused_at", "limit_status", "limit_type", "limit_resets_at", "limit_seen_at"])
             given = {"kind": kind, **await self._sealed(connection, identifier, token)}
@@ -215,6 +247,10 @@ async def find_credential(connection: AsyncConnection, id_or_name: str) -> RowMa
     if not found:
         raise NotFound(f"There is no credential {sought!r}.")
     return found[0]
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict(f"There is a credential {name!r} already; replace or remove it.", param="name")
 
 
 def _place(identifier: str) -> Place:

@@ -200,6 +200,7 @@ def _empty_log(path: Path) -> None:
 
 def _configure(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where we say, see _begin
+    connection.create_function("lower", 1, _lower, deterministic=True)  # its own knows the letters of English alone
     cursor = connection.cursor()
     for pragma in (
         f"busy_timeout = {int(BUSY_TIMEOUT * 1000)}",
@@ -209,6 +210,10 @@ def _configure(connection: Any, _: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
 
 
 def _begin(connection: Connection) -> None:
