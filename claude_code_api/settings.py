@@ -187,6 +187,21 @@ class Settings(BaseSettings):
         le=16,
     )
 
+    session_hours: int = setting(
+        24,
+        "Hours after which an administrator has to sign in again, however busy.",
+        group="administrators",
+        ge=1,
+        le=24,
+    )
+    session_idle_minutes: int = setting(
+        120,
+        "Minutes without a request after which an administrator has to sign in again.",
+        group="administrators",
+        ge=1,
+        le=1440,
+    )
+
     audit_days: int = setting(
         400, "Days for which entries of the audit log are kept.", group="storage", ge=1, le=36_500
     )

@@ -202,6 +202,8 @@ WRONG: dict[str, list[object]] = {
     "max_file_bytes": [1],
     "admin_password": [" "],
     "bcrypt_rounds": [11, 17],
+    "session_hours": [0, 25, "a day"],
+    "session_idle_minutes": [0, 1441],
     "remote_image_timeout": [0],
     "unsupported_parameters": ["guess"],
     "model_aliases": ["gpt-4o", "=x", "x=", 5, {"x": 5}],

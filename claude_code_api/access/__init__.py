@@ -19,6 +19,8 @@ from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.own_secrets import open_vault
 from claude_code_api.access.password_hash import PasswordHasher
 from claude_code_api.access.rotation import Rotation, rotate, unfinished
+from claude_code_api.access.sessions import ListedSession, Session, Sessions
+from claude_code_api.access.sign_in import SignedIn, SignIn
 from claude_code_api.access.stored_vault import StoredVault
 from claude_code_api.audit import AuditLog
 from claude_code_api.audit.anchor import Anchor
@@ -29,7 +31,7 @@ from claude_code_api.storage.database import Database
 
 __all__ = [
     "Access", "Administrator", "Administrators", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Imported",
-    "KeyChanges", "Rotation",
+    "KeyChanges", "ListedSession", "Rotation", "Session", "Sessions", "SignIn", "SignedIn",
 ]  # fmt: skip
 
 
@@ -52,11 +54,14 @@ class Access:
         pepper: bytes,
         audit: AuditLog,
         hasher: PasswordHasher,
+        settings: Settings,
     ) -> None:
         self.database = database
         self.keys = ApiKeys(database, pepper, audit)
         self.credentials = Credentials(database, vault, audit)
         self.administrators = Administrators(database, pepper, audit, hasher)
+        self.sessions = Sessions(database, pepper, audit, settings)
+        self.sign_in = SignIn(self.administrators, self.sessions, pepper, audit)
         self.audit = audit
         self._directory = directory
         self.vault = vault
@@ -75,7 +80,11 @@ class Access:
             chain = Chain(audit_key)
             audit = AuditLog(database, chain, Anchor(settings.audit_anchor_path, chain))
             with closing(PasswordHasher(pepper, settings.bcrypt_rounds)) as hasher:
-                yield cls(directory, database, vault, pepper, audit, hasher)
+                access = cls(directory, database, vault, pepper, audit, hasher, settings)
+                try:
+                    yield access
+                finally:
+                    await access.sign_in.close()
 
     async def import_keys(self, content: bytes, by: str = COMMAND_LINE) -> Imported:
         """The keys of a key file (see `key_file`), all or none; those that are here already stay as they are."""

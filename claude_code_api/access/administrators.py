@@ -55,6 +55,11 @@ class Administrator(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
 
     @property
+    def actor(self) -> str:
+        """What the audit log calls him where he does something."""
+        return f"administrator {self.name}"[: names.LONGEST]
+
+    @property
     def password_age(self) -> timedelta:
         return datetime.now(UTC) - self.password_set_at
 
@@ -89,7 +94,7 @@ class Administrators:
 
         A hash of less work than the setting asks for is made anew. Overloaded where too many are checked at once.
         """
-        wanted = _plain(name) if len(name) <= LONGEST_NAME_GIVEN else None
+        wanted = plain(name) if len(name) <= LONGEST_NAME_GIVEN else None
         async with self._database.read() as connection:
             rows = (await connection.execute(select(administrators))).mappings().all()
         row = next((dict(row) for row in rows if row["name"] == wanted), None)
@@ -202,12 +207,13 @@ class Administrators:
         return mac.digest()
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name as names are compared."""
     return names.composed(names.composed(name).casefold())
 
 
 def _checked(name: str) -> str:
-    return names.checked(_plain(name))
+    return names.checked(plain(name))
 
 
 def _no_such_link() -> Unauthenticated:

@@ -2,5 +2,6 @@
 
 from claude_code_api.audit.chain import Entry, Fault
 from claude_code_api.audit.log import AuditLog, Change
+from claude_code_api.audit.refusals import Refusals
 
-__all__ = ["AuditLog", "Change", "Entry", "Fault"]
+__all__ = ["AuditLog", "Change", "Entry", "Fault", "Refusals"]

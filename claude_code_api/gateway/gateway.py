@@ -11,6 +11,8 @@ import structlog
 from msgspec import structs
 
 from claude_code_api.access import Access, ApiKey
+from claude_code_api.access.names import GATEWAY
+from claude_code_api.audit import Refusals
 from claude_code_api.conversation import Conversation, Event, Finished, RateLimitStatus
 from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code import ClaudeCode
@@ -18,7 +20,6 @@ from claude_code_api.errors import CredentialRefused, NotFound, PermissionDenied
 from claude_code_api.gateway import remote_images
 from claude_code_api.gateway.concurrency import Concurrency
 from claude_code_api.gateway.models import DEFAULT_NAMES, Catalogue, Model, allowed
-from claude_code_api.gateway.refusals import Refusals
 from claude_code_api.gateway.request import Request
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
@@ -41,7 +42,7 @@ class Gateway:
         self._engine = engine
         self._concurrency = Concurrency()
         self._recorder = recorder
-        self._refusals = Refusals(access.audit)
+        self._refusals = Refusals(access.audit, GATEWAY, "key.refused")
         self._notes: set[asyncio.Task[None]] = set()
 
     def ready(self) -> bool:

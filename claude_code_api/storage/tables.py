@@ -131,6 +131,67 @@ setup_links = Table(
     Column("expires_at", UTCDateTime, nullable=False),
 )
 
+# Who was invited, and has not set a password yet.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("hash", LargeBinary(32), nullable=False, unique=True),  # HMAC-SHA-256 under the pepper
+    Column("name", String(100), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("created_by", String(100), nullable=False),
+    Column("expires_at", UTCDateTime, nullable=False),
+)
+
+admin_sessions = Table(
+    "admin_sessions",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("hash", LargeBinary(32), nullable=False, unique=True),  # HMAC-SHA-256 under the pepper
+    Column("administrator_id", ForeignKey("administrators.id"), nullable=False, index=True),
+    Column("valid_from", UTCDateTime, nullable=False),  # the administrator's `sessions_valid_from` at its beginning
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("last_used_at", UTCDateTime, nullable=False),  # to the minute
+    Column("ends_at", UTCDateTime, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("device", String(200), nullable=False),
+)
+
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("administrator_id", ForeignKey("administrators.id"), primary_key=True),
+    Column("secret", Sealed, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("confirmed_at", UTCDateTime),  # not asked for before it was confirmed
+    Column("last_step", BigInteger, nullable=False),  # the newest 30 seconds whose code was taken
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),  # HMAC-SHA-256 under the pepper, with the administrator's id
+    Column("administrator_id", ForeignKey("administrators.id"), nullable=False, index=True),
+)
+
+admin_tokens = Table(
+    "admin_tokens",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False, unique=True),  # HMAC-SHA-256 under the pepper
+    Column("hint", String(4), nullable=False),
+    Column("role", String(16), nullable=False),
+    # No foreign key: a token that has ended stays for the record when its maker is removed.
+    Column("administrator_id", String(32), index=True),  # none for the command line
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("expires_at", UTCDateTime, nullable=False),
+    Column("last_used_at", UTCDateTime),  # to the minute
+    Column("revoked_at", UTCDateTime),
+)
+
 # --- usage ----------------------------------------------------------------------------------------------
 
 usage_records = Table(

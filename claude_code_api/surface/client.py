@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 
 import msgspec
 
+from claude_code_api.operations.addresses import Address, bucket, parsed, shortened
 from claude_code_api.surface.asgi import Fields, Scope
-
-Address = IPv4Address | IPv6Address
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -36,7 +35,7 @@ class Proxies:
         """
         peer = (scope.get("client") or ("",))[0]
         secure = scope["scheme"] == "https"
-        if self._trusted and (address := _parsed(peer)) and self._trusts(address):
+        if self._trusted and (address := parsed(peer)) and self._trusts(address):
             protocol = headers.get(b"x-forwarded-proto", b"").rpartition(b",")[2].strip().lower()
             return _client(self._forwarded(address, scope["headers"]), protocol == b"https" if protocol else secure)
         return _client(peer, secure)
@@ -48,7 +47,7 @@ class Proxies:
         chain = b",".join(value for name, value in fields if name == b"x-forwarded-for").decode("latin-1")
         nearest = peer
         for entry in reversed(chain.split(",")):
-            address = _parsed(_without_port(entry.strip()))
+            address = parsed(_without_port(entry.strip()))
             if address is None:
                 break
             nearest = address
@@ -59,31 +58,14 @@ class Proxies:
 
 @lru_cache(maxsize=4096)
 def _client(text: str, secure: bool) -> Client:
-    address = _parsed(text)
-    if address is None:  # no address: a test's scope, or a listener that is not TCP
-        return Client(text, secure, loopback=False, bucket="unknown", shortened="unknown")
-    prefix, shown = (32, 24) if isinstance(address, IPv4Address) else (64, 48)
+    address = parsed(text)
     return Client(
-        str(address),
+        text if address is None else str(address),
         secure,
-        loopback=address.is_loopback,
-        bucket=str(ip_network((address, prefix), strict=False)),
-        shortened=str(ip_network((address, shown), strict=False)),
+        loopback=address is not None and address.is_loopback,
+        bucket=bucket(text),
+        shortened=shortened(text),
     )
-
-
-def _parsed(text: str) -> Address | None:
-    """An address without its zone; IPv4 written as IPv6 is IPv4."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address in _MAPPED:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address
-
-
-_MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 def _without_port(entry: str) -> str:

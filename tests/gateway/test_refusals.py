@@ -8,8 +8,8 @@ import secrets
 import pytest
 
 from claude_code_api.access import Access, key_text
+from claude_code_api.audit import refusals
 from claude_code_api.errors import StorageFailure, Unauthenticated
-from claude_code_api.gateway import refusals
 from claude_code_api.gateway.gateway import Gateway
 from claude_code_api.secret import Secret
 

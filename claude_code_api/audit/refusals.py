@@ -1,4 +1,4 @@
-"""Keys that were refused, counted by address and minute for the audit log (policy L1).
+"""Keys and sign-ins that were refused, counted by address and minute for the audit log (policy L1).
 
 One entry for each attempt would let anybody fill the log; a count still shows who guesses, and for how long.
 """
@@ -12,8 +12,7 @@ from contextlib import suppress
 
 import structlog
 
-from claude_code_api.access.names import GATEWAY
-from claude_code_api.audit import AuditLog
+from claude_code_api.audit.log import AuditLog
 from claude_code_api.errors import StorageFailure
 
 log = structlog.get_logger(__name__)
@@ -24,10 +23,15 @@ OTHERS = "others"
 
 
 class Refusals:
-    """`count` costs nothing but memory, and that is bounded; the entries are written at the end of each minute."""
+    """`count` costs nothing but memory, and that is bounded; the entries are written at the end of each minute.
 
-    def __init__(self, audit: AuditLog) -> None:
+    They tell that `by` did `action` to an address, so many times.
+    """
+
+    def __init__(self, audit: AuditLog, by: str, action: str) -> None:
         self._audit = audit
+        self._by = by
+        self._action = action
         self._counted: Counter[str] = Counter()
         self._writing: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
@@ -58,9 +62,9 @@ class Refusals:
     async def _write(self) -> None:
         counted, self._counted = self._counted, Counter()
         try:
-            async with self._audit.change(GATEWAY) as change:
+            async with self._audit.change(self._by) as change:
                 for address, number in counted.items():
-                    await change.note("key.refused", address, times=number)
+                    await change.note(self._action, address, times=number)
         except StorageFailure as failure:
             self._counted.update(counted)  # the next minute tells of both
-            log.warning("refused keys are not in the audit log yet", reason=failure.message)
+            log.warning("refusals are not in the audit log yet", action=self._action, reason=failure.message)

@@ -1,0 +1,94 @@
+"""Signing in: a password, slowed where it is guessed, and the session that comes of it (policy A2, A3, L1)."""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from claude_code_api.access.administrators import LONGEST_NAME_GIVEN, Administrators, plain
+from claude_code_api.access.known_devices import KnownDevices
+from claude_code_api.access.names import GATEWAY
+from claude_code_api.access.sessions import Session, Sessions
+from claude_code_api.access.throttle import Throttle
+from claude_code_api.audit import AuditLog, Refusals
+from claude_code_api.errors import Overloaded, RateLimited, StorageFailure, Unauthenticated
+from claude_code_api.operations.addresses import bucket, shortened
+from claude_code_api.secret import Secret
+
+log = structlog.get_logger(__name__)
+
+STRANGERS_AT_ONCE = 8
+"""Passwords from unknown devices that are checked or wait for it: a storm from everywhere leaves room for others."""
+RETRY_AFTER = 2
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """The session, its secret for the session's cookie, and the device's token for a cookie that lasts."""
+
+    session: Session
+    secret: Secret
+    known: Secret
+
+
+class SignIn:
+    """One for each process: what it counts is in memory."""
+
+    def __init__(self, administrators: Administrators, sessions: Sessions, pepper: bytes, audit: AuditLog) -> None:
+        self.throttle = Throttle()
+        self._administrators = administrators
+        self._sessions = sessions
+        self._devices = KnownDevices(pepper)
+        self._refusals = Refusals(audit, GATEWAY, "login.refused")
+        self._strangers = 0
+
+    async def attempt(
+        self,
+        name: str,
+        password: Secret,
+        code: str | None = None,
+        *,
+        address: str,
+        device: str = "",
+        known: Secret | None = None,
+    ) -> SignedIn:
+        """`address` is whole; `device` is what the browser calls itself, `known` the token that it kept.
+
+        Unauthenticated with the code `invalid_login`: the same answer for the same work, whether the name or the
+        password is wrong. RateLimited and Overloaded say when to come back; nothing was looked at then.
+        """
+        account = plain(name) if len(name) <= LONGEST_NAME_GIVEN else ""
+        device_id = self._devices.recognized(known, account)
+        if device_id is None and self._strangers >= STRANGERS_AT_ONCE:
+            raise Overloaded("Too many passwords are being checked; come back in a moment.", retry_after=RETRY_AFTER)
+        try:
+            attempt = self.throttle.begin(account, password, bucket(address), device_id)
+        except RateLimited:
+            self._in_vain(address)
+            raise
+        self._strangers += device_id is None
+        try:
+            administrator = await self._administrators.check(name, password)
+        except Unauthenticated:
+            self._refusals.count(shortened(address))
+            self._in_vain(address)
+            raise
+        except (Overloaded, StorageFailure):
+            attempt.take_back()
+            raise
+        finally:
+            self._strangers -= device_id is None
+        attempt.take_back()
+        session, secret = await self._sessions.begin(administrator, address=address, device=device)
+        return SignedIn(session, secret, self._devices.token(account, device_id))
+
+    async def close(self) -> None:
+        """Writes what is still to be told of refused sign-ins."""
+        await self._refusals.close()
+
+    def _in_vain(self, address: str) -> None:
+        if self.throttle.in_vain():
+            log.warning(
+                "passwords of administrators are being guessed; they are slowed",
+                alert="login_storm",
+                address=shortened(address),
+            )
