@@ -1,0 +1,1 @@
+"""The web interface: pages over the actions, made on the server."""
