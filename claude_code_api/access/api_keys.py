@@ -31,7 +31,7 @@ from claude_code_api.errors import Conflict, Unauthenticated
 from claude_code_api.secret import Secret
 from claude_code_api.storage.database import Database
 from claude_code_api.storage.pages import Page
-from claude_code_api.storage.tables import api_keys, usage_hours, usage_last_uses, usage_records
+from claude_code_api.storage.tables import api_keys, usage_last_uses
 
 GRACE = timedelta(hours=24)
 """How long a key that was rotated is good beside the new one, unless told otherwise."""
@@ -229,20 +229,6 @@ class ApiKeys:
         """How many live keys stand on each credential that has any, by its id."""
         async with self._database.read() as connection:
             return await key_listing.live_by_credential(connection)
-
-    async def erase_usage(self, id_or_name: str, *, by: str = COMMAND_LINE) -> int:
-        """Erases all that is recorded of what a key was used for (policy L6); how many requests those were.
-
-        The key itself stays. What a server has not yet brought into the database is not erased: settle that before
-        (`usage.recorder.settle`).
-        """
-        key = await self.get(id_or_name)
-        erased = await self._database.delete(usage_records, usage_records.c.key_id == key.id)
-        await self._database.delete(usage_hours, usage_hours.c.key_id == key.id)
-        async with self._audit.change(by) as change:
-            await change.connection.execute(usage_last_uses.delete().where(usage_last_uses.c.key_id == key.id))
-            await change.note("key.usage_erased", key.id, name=key.name, requests=erased)
-        return erased
 
     def _hash(self, text: Secret) -> bytes:
         mac = self._mac.copy()

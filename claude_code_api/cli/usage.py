@@ -15,7 +15,8 @@ from claude_code_api.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from claude_code_api.access import Access
-    from claude_code_api.usage.report import Figures, Line
+    from claude_code_api.usage.figures import Figures
+    from claude_code_api.usage.report import Line
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -26,16 +27,18 @@ NOTE = "Cost is at list prices. For OAuth tokens it is what the API would have c
 @app.callback()
 def usage(
     context: typer.Context,
-    by: Annotated[Literal["key", "model", "day"], typer.Option(help="What each line is about.")] = "key",
+    by: Annotated[Literal["key", "model", "credential", "day"], typer.Option(help="What each line is about.")] = "key",
     since: Annotated[
         timedelta, typer.Option(metavar="TIME", parser=duration, help="How far back, such as 7d.")
     ] = "30d",  # type: ignore[assignment]
     key: Annotated[str | None, typer.Option(metavar="K", help="Only this key, by id or name.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="M", help="Only this model.")] = None,
+    credential: Annotated[str | None, typer.Option(metavar="C", help="Only this credential, by id or name.")] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Show requests, tokens and cost by key, model or day.
+    """Show requests, tokens and cost by key, model, credential or day.
 
     Example: claude-code-api usage --by model --since 7d
     """
@@ -47,21 +50,28 @@ def usage(
     async def read(access: Access) -> list[Line]:
         from claude_code_api.usage.recorder import fold_left_over
         from claude_code_api.usage.report import report
+        from claude_code_api.usage.sources import Filter
 
         await fold_left_over(settings, access.database)
-        return await report(access.database, by, begin, (await access.keys.get(key)).id if key else None)
+        asked = Filter(
+            since=begin,
+            key_id=(await access.keys.get(key)).id if key else None,
+            credential_id=(await access.credentials.get(credential)).id if credential else None,
+            model=model,
+        )
+        return await report(access.database, by, asked)
 
     lines = with_access(settings, "Adding up", read)
-    from claude_code_api.usage.report import Figures
+    from claude_code_api.usage.figures import Figures, told
 
     total = Figures.sum(line.figures for line in lines)
     if as_json:
-        rows = [{by: line.id, "name": line.name, **_told(line.figures)} for line in lines]
-        print_json({"by": by, "since": begin.isoformat(), "rows": rows, "total": _told(total)})
+        rows = [{by: line.id, "name": line.name, **told(line.figures)} for line in lines]
+        print_json({"by": by, "since": begin.isoformat(), "rows": rows, "total": told(total)})
     elif as_csv:
-        writer = csv.writer(sys.stdout)
-        writer.writerow([by, "name", *_told(total)])
-        writer.writerows([line.id, line.name, *_told(line.figures).values()] for line in lines)
+        from claude_code_api.usage.report import as_csv as lines_of_csv
+
+        sys.stdout.writelines(lines_of_csv(by, lines))
     elif lines:
         _show(by, lines, total)
     else:
@@ -115,11 +125,13 @@ def erase(key: Key, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     settings = settings_for(data_dir)
 
     async def work(access: Access) -> tuple[str, int]:
+        from claude_code_api.access.names import COMMAND_LINE
+        from claude_code_api.usage.erasure import erase as erase_all
         from claude_code_api.usage.recorder import settle
 
         found = await access.keys.get(key)
         await settle(settings, access.database)
-        return found.id, await access.keys.erase_usage(found.id)
+        return found.id, await erase_all(access.database, access.audit, found.id, found.name, by=COMMAND_LINE)
 
     key_id, erased = with_access(settings, "Erasing", work)
     if as_json:
@@ -161,22 +173,6 @@ def _json(value: Any) -> str:
     import json
 
     return json.dumps(_plain(value))
-
-
-def _told(figures: Figures) -> dict[str, Any]:
-    return {
-        "requests": figures.requests,
-        "failed_requests": figures.failed,
-        "input_tokens": figures.input_tokens,
-        "output_tokens": figures.output_tokens,
-        "cache_read_tokens": figures.cache_read_tokens,
-        "cache_write_tokens": figures.cache_write_tokens,
-        "reasoning_tokens": figures.reasoning_tokens,
-        "cost_usd": figures.cost_usd,
-        "unpriced_requests": figures.unpriced,
-        "first_token_ms_p50": figures.first_token_ms(0.5),
-        "first_token_ms_p95": figures.first_token_ms(0.95),
-    }
 
 
 def _show(by: str, lines: list[Line], total: Figures) -> None:

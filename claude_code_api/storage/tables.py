@@ -221,6 +221,20 @@ usage_records = Table(
 FIRST_TOKEN_BOUNDS = (10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000, 30_000)
 """Milliseconds; `first_token_N` counts answers whose first token came within the Nth bound, the last one all others."""
 
+USAGE_SUMS = (
+    "requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens",
+    "cost",  # of those with a price
+    "unpriced",  # requests without
+    "duration_ms",
+    *(f"first_token_{n}" for n in range(len(FIRST_TOKEN_BOUNDS) + 1)),
+)  # fmt: skip
+"""What is added up of requests."""
+
+
+def _sums() -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False) for name in USAGE_SUMS]
+
+
 usage_hours = Table(
     "usage_hours",
     metadata,
@@ -229,17 +243,30 @@ usage_hours = Table(
     Column("credential_id", String(32), primary_key=True),
     Column("model", String(100), primary_key=True),
     Column("status", Integer, primary_key=True, autoincrement=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("cache_read_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
-    Column("cost", BigInteger, nullable=False),  # of those with a price
-    Column("unpriced", BigInteger, nullable=False),  # requests without
-    Column("duration_ms", BigInteger, nullable=False),
-    *(Column(f"first_token_{n}", BigInteger, nullable=False) for n in range(len(FIRST_TOKEN_BOUNDS) + 1)),
+    *_sums(),
     Index(None, "key_id", "hour"),
+)
+
+# Of all keys together, so that ten thousand of them cost a chart nothing.
+usage_totals = Table(
+    "usage_totals",
+    metadata,
+    Column("span", String(8), primary_key=True),  # minute, hour or day: each request counts in all three
+    Column("begins_at", UTCDateTime, primary_key=True),
+    Column("credential_id", String(32), primary_key=True),
+    Column("model", String(100), primary_key=True),
+    Column("status", Integer, primary_key=True, autoincrement=False),
+    *_sums(),
+)
+
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("key_id", String(32), primary_key=True),
+    Column("day", UTCDateTime, primary_key=True),  # its beginning
+    Column("failed", BigInteger, nullable=False),
+    *_sums(),
+    Index(None, "key_id", "day", "cost", "requests"),  # who spends most, without a look into the table
 )
 
 usage_last_uses = Table(

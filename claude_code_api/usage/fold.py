@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
 
 import structlog
 from msgspec import structs
@@ -16,38 +14,25 @@ from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claude_code_api.storage.database import Database, insert_or
-from claude_code_api.storage.tables import FIRST_TOKEN_BOUNDS, usage_hours, usage_last_uses, usage_records
+from claude_code_api.storage.tables import usage_hours, usage_last_uses, usage_records
 from claude_code_api.usage.journal import Segment
 from claude_code_api.usage.record import Record
+from claude_code_api.usage.sums import add_to_all, add_to_hours, day_of, hour_of, rebuild_day
 
 log = structlog.get_logger(__name__)
 
 GROUP = 500
 """Records in one transaction: some milliseconds, which is how long another writer waits."""
-SUMS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "duration_ms")
-
-_HOUR_KEY = [column.name for column in usage_hours.primary_key]
-_HOUR_SUMS = [column.name for column in usage_hours.c if not column.primary_key]
 
 
-class _Statements(NamedTuple):
-    """Built once: for a few records that costs as much as to execute them."""
-
-    hours: Insert
-    uses: Insert
-
-    @staticmethod
-    @lru_cache
-    def of(dialect: str) -> _Statements:
-        hours, uses = insert_or(dialect, usage_hours), insert_or(dialect, usage_last_uses)
-        sums = {name: usage_hours.c[name] + hours.excluded[name] for name in _HOUR_SUMS}
-        known, given = usage_last_uses.c.used_at, uses.excluded.used_at
-        return _Statements(
-            hours.on_conflict_do_update(index_elements=_HOUR_KEY, set_=sums),
-            uses.on_conflict_do_update(
-                index_elements=["key_id", "credential_id"], set_={"used_at": case((given > known, given), else_=known)}
-            ),
-        )
+@lru_cache
+def _note_use(dialect: str) -> Insert:
+    """Built once: for a few records that costs as much as to execute it."""
+    uses = insert_or(dialect, usage_last_uses)
+    known, given = usage_last_uses.c.used_at, uses.excluded.used_at
+    return uses.on_conflict_do_update(
+        index_elements=["key_id", "credential_id"], set_={"used_at": case((given > known, given), else_=known)}
+    )
 
 
 async def fold(database: Database, segment: Segment) -> None:
@@ -72,7 +57,7 @@ async def add(connection: AsyncConnection, records: Iterable[Record]) -> int:
     new = [record for request_id, record in given.items() if request_id not in known]
     if new:
         await connection.execute(insert(usage_records), [structs.asdict(record) for record in new])
-        await add_to_hours(connection, new)
+        await add_to_all(connection, new)
         await _note_uses(connection, new)
     return len(new)
 
@@ -84,26 +69,10 @@ def _known_among(request_ids: list[str]) -> Select[str]:
     return select(usage_records.c.request_id).where(usage_records.c.request_id.in_(padded))
 
 
-async def add_to_hours(connection: AsyncConnection, records: Iterable[Record]) -> None:
-    sums: dict[tuple[Any, ...], dict[str, int]] = {}
-    for record in records:
-        key = (hour_of(record.started_at), record.key_id, record.credential_id, record.model, record.status)
-        row = sums.setdefault(key, dict.fromkeys(_HOUR_SUMS, 0))
-        row["requests"] += 1
-        row["cost"] += record.cost or 0
-        row["unpriced"] += record.cost is None
-        for name in SUMS:
-            row[name] += getattr(record, name)
-        if record.first_token_ms is not None:
-            row[f"first_token_{bisect_left(FIRST_TOKEN_BOUNDS, record.first_token_ms)}"] += 1
-    await connection.execute(
-        _Statements.of(connection.dialect.name).hours,
-        [dict(zip(_HOUR_KEY, key, strict=True)) | row for key, row in sums.items()],
-    )
-
-
 async def rebuild_hours(database: Database, since: datetime) -> int:
-    """Adds up anew, from the records, the hours that lie wholly after `since`; how many there were."""
+    """Adds up anew, from the records, the hours that lie wholly after `since`, and the days that these are of; how
+    many hours there were.
+    """
     begin = hour_of(since) + timedelta(hours=1)
     async with database.read() as connection:
         moments = await connection.scalars(
@@ -119,6 +88,9 @@ async def rebuild_hours(database: Database, since: datetime) -> int:
             result = await connection.stream(select(usage_records).where(within))
             async for rows in result.mappings().partitions(GROUP):
                 await add_to_hours(connection, [Record(**row) for row in rows])
+    for day in sorted({day_of(hour) for hour in hours}):
+        async with database.write() as connection:
+            await rebuild_day(connection, day)
     return len(hours)
 
 
@@ -129,10 +101,6 @@ async def _note_uses(connection: AsyncConnection, records: list[Record]) -> None
         pair = (record.key_id, record.credential_id)
         last[pair] = max(record.started_at, last.get(pair, record.started_at))
     await connection.execute(
-        _Statements.of(connection.dialect.name).uses,
+        _note_use(connection.dialect.name),
         [{"key_id": key, "credential_id": credential, "used_at": at} for (key, credential), at in last.items()],
     )
-
-
-def hour_of(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)

@@ -61,19 +61,19 @@ async def test_a_group_that_fails_leaves_the_segment_and_comes_again_whole(
 ) -> None:
     monkeypatch.setattr(fold_module, "GROUP", 2)
     segment = segment_of(journal, *(record() for _ in range(5)))
-    real, groups = fold_module.add_to_hours, iter([True, False])
+    real, groups = fold_module.add_to_all, iter([True, False])
 
     async def failing(*given: Any) -> None:
         await real(*given)
         if not next(groups):
             raise StorageFailure("The disk is full.")
 
-    monkeypatch.setattr(fold_module, "add_to_hours", failing)
+    monkeypatch.setattr(fold_module, "add_to_all", failing)
     with pytest.raises(StorageFailure):
         await fold(database, segment)
     assert len(await rows(usage_records)) == 2
     assert segment.path.exists()
-    monkeypatch.setattr(fold_module, "add_to_hours", real)
+    monkeypatch.setattr(fold_module, "add_to_all", real)
     await fold(database, segment)
     assert len(await rows(usage_records)) == sum(hour["requests"] for hour in await rows(usage_hours)) == 5
 

@@ -11,7 +11,7 @@ import msgspec
 from claude_code_api.access import ApiKey, CredentialRecord
 from claude_code_api.audit import Entry
 from claude_code_api.credential import CredentialKind
-from claude_code_api.usage.report import Figures
+from claude_code_api.usage.figures import Figures
 
 State = tuple[str, str]
 """A few words, and the class of the badge that they stand in: good, warn, bad, or nothing."""
