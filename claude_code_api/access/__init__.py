@@ -8,17 +8,21 @@ from contextlib import asynccontextmanager, closing
 
 import msgspec
 
-from claude_code_api.access.administrators import Administrator, Administrators
+from claude_code_api.access.administrator import Administrator, Role
+from claude_code_api.access.administrators import Administrators
 from claude_code_api.access.api_key import ApiKey
 from claude_code_api.access.api_keys import ApiKeys
 from claude_code_api.access.credentials import CredentialRecord, Credentials
+from claude_code_api.access.invitations import Invitation, Invitations
 from claude_code_api.access.key_file import read_key_file
 from claude_code_api.access.key_limits import KeyChanges
 from claude_code_api.access.key_sources import key_source
 from claude_code_api.access.names import COMMAND_LINE
+from claude_code_api.access.own_password import OwnPassword
 from claude_code_api.access.own_secrets import open_vault
 from claude_code_api.access.password_hash import PasswordHasher
 from claude_code_api.access.rotation import Rotation, rotate, unfinished
+from claude_code_api.access.second_factors import Enrolment, SecondFactor, SecondFactors
 from claude_code_api.access.sessions import ListedSession, Session, Sessions
 from claude_code_api.access.sign_in import SignedIn, SignIn
 from claude_code_api.access.stored_vault import StoredVault
@@ -30,8 +34,9 @@ from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.database import Database
 
 __all__ = [
-    "Access", "Administrator", "Administrators", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Imported",
-    "KeyChanges", "ListedSession", "Rotation", "Session", "Sessions", "SignIn", "SignedIn",
+    "Access", "Administrator", "Administrators", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Enrolment",
+    "Imported", "Invitation", "Invitations", "KeyChanges", "ListedSession", "OwnPassword", "Role", "Rotation",
+    "SecondFactor", "SecondFactors", "Session", "Sessions", "SignIn", "SignedIn",
 ]  # fmt: skip
 
 
@@ -61,7 +66,10 @@ class Access:
         self.credentials = Credentials(database, vault, audit)
         self.administrators = Administrators(database, pepper, audit, hasher)
         self.sessions = Sessions(database, pepper, audit, settings)
-        self.sign_in = SignIn(self.administrators, self.sessions, pepper, audit)
+        self.invitations = Invitations(database, pepper, audit, hasher)
+        self.own_password = OwnPassword(self.administrators, audit, hasher)
+        self.second_factors = SecondFactors(database, vault, pepper, audit, self.own_password)
+        self.sign_in = SignIn(self.administrators, self.second_factors, self.sessions, pepper, audit)
         self.audit = audit
         self._directory = directory
         self.vault = vault

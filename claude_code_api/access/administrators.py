@@ -8,65 +8,29 @@ import hmac
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, get_args
 
-import msgspec
 from sqlalchemy import delete, exists, select
 
-from claude_code_api.access import names
+from claude_code_api.access import endings, names
+from claude_code_api.access.administrator import LONGEST_NAME_GIVEN, Administrator, Role, checked, grants, plain
 from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.password_hash import PasswordHasher, derived
 from claude_code_api.access.password_rules import check_strength
 from claude_code_api.audit import AuditLog, Change
-from claude_code_api.errors import NotFound, Overloaded, StorageFailure, Unauthenticated
+from claude_code_api.errors import Conflict, NotFound, Overloaded, StorageFailure, Unauthenticated
 from claude_code_api.secret import Secret
 from claude_code_api.storage.database import Database
 from claude_code_api.storage.tables import administrators, setup_links
 
-Role = Literal["owner", "admin", "viewer"]
-
 DEFAULT_NAME = "admin"
-REMIND_AFTER = timedelta(days=90)
-"""A password of this age is pointed out (policy A5)."""
 LINK_GOOD_FOR = timedelta(hours=1)
 TOKEN_BYTES = 32
-LONGEST_NAME_GIVEN = 8 * names.LONGEST
-"""Characters before they are composed; a name that is longer is nobody's."""
 SETUP_LINK = "set-up link"
 """Who makes a change that came by one."""
 
 _COLUMNS = [column for column in administrators.c if column.name != "password_hash"]
 _HAS_OWNER = select(exists().where(administrators.c.role == "owner"))
-
-
-class Administrator(msgspec.Struct, frozen=True, kw_only=True):
-    """An administrator as it is shown.
-
-    A session remembers the `sessions_valid_from` of the administrator that `check` gave for it, and is good only as
-    long as that stays the same: so a changed password ends every session, one that is just being begun too.
-    """
-
-    id: str
-    name: str
-    role: Role
-    password_set_at: datetime
-    sessions_valid_from: datetime
-    created_at: datetime
-    created_by: str
-
-    @property
-    def actor(self) -> str:
-        """What the audit log calls him where he does something."""
-        return f"administrator {self.name}"[: names.LONGEST]
-
-    @property
-    def password_age(self) -> timedelta:
-        return datetime.now(UTC) - self.password_set_at
-
-    @property
-    def is_reminded(self) -> bool:
-        """Whether the password is so old that it should be changed."""
-        return self.password_age > REMIND_AFTER
 
 
 class Administrators:
@@ -109,11 +73,13 @@ class Administrators:
         return Administrator(**row)
 
     async def set_password(self, name: str, password: Secret, *, by: str = COMMAND_LINE) -> Administrator:
-        """A new password, which ends the administrator's sessions; without an owner, the first one is made.
+        """A new password, which ends the administrator's sessions and turns his second factor off: the way back.
+
+        Without an owner, the first one is made.
 
         InvalidRequest for a weak one, NotFound for an unknown name where there is an owner.
         """
-        name = _checked(name)
+        name = checked(name)
         kept = await self._hashed(password, name)
         now = datetime.now(UTC)
         async with self._audit.change(by, announced=True) as change:
@@ -126,6 +92,8 @@ class Administrators:
             new = {"password_set_at": now, "sessions_valid_from": now}
             await change.connection.execute(administrators.update().where(this).values(**new, password_hash=kept))
             await change.note("administrator.password_set", row["id"], name=name)
+            await endings.end_sessions(change, row["id"])
+            await endings.turn_off_second_factor(change, row["id"], name)
         return Administrator(**{**row, **new})
 
     async def make_first(self, password: Secret, *, by: str) -> Administrator | None:
@@ -141,6 +109,36 @@ class Administrators:
             if await change.connection.scalar(_HAS_OWNER):
                 return None
             return await self._make_owner(change, DEFAULT_NAME, kept)
+
+    # --- roles ------------------------------------------------------------------------------------------
+
+    async def set_role(self, name: str, role: Role, *, by: str = COMMAND_LINE) -> Administrator:
+        """Holds at once, for sessions too; tokens of his that may more than he are revoked.
+
+        NotFound for an unknown name, Conflict for the last owner.
+        """
+        async with self._audit.change(by, announced=True) as change:
+            row = await _found(change, name)
+            if row["role"] == role:
+                return Administrator(**row)
+            await _not_the_last_owner(change, row)
+            this = administrators.c.id == row["id"]
+            await change.connection.execute(administrators.update().where(this).values(role=role))
+            await change.note("administrator.role_set", row["id"], name=row["name"], role=role, before=row["role"])
+            await endings.revoke_tokens(change, row["id"], [each for each in get_args(Role) if not grants(role, each)])
+        return Administrator(**{**row, "role": role})
+
+    async def remove(self, name: str, *, by: str = COMMAND_LINE) -> Administrator:
+        """With his sessions, second factor and tokens. NotFound for an unknown name, Conflict for the last owner."""
+        async with self._audit.change(by, announced=True) as change:
+            row = await _found(change, name)
+            await _not_the_last_owner(change, row)
+            await endings.end_sessions(change, row["id"])
+            await endings.turn_off_second_factor(change, row["id"], row["name"])
+            await endings.revoke_tokens(change, row["id"], get_args(Role))
+            await change.connection.execute(delete(administrators).where(administrators.c.id == row["id"]))
+            await change.note("administrator.removed", row["id"], name=row["name"], role=row["role"])
+        return Administrator(**row)
 
     # --- the one-time link ------------------------------------------------------------------------------
 
@@ -164,7 +162,7 @@ class Administrators:
         async with self._database.read() as connection:
             if not await connection.scalar(select(exists().where(good))):
                 raise _no_such_link()  # before any costly work: nobody has proved anything yet
-        name = _checked(name)
+        name = checked(name)
         kept = await self._hashed(password, name)
         async with self._audit.change(SETUP_LINK, announced=True) as change:
             used = await change.connection.execute(delete(setup_links).where(good))
@@ -207,13 +205,19 @@ class Administrators:
         return mac.digest()
 
 
-def plain(name: str) -> str:
-    """A name as names are compared."""
-    return names.composed(names.composed(name).casefold())
+async def _found(change: Change, name: str) -> dict[str, Any]:
+    wanted = plain(name) if len(name) <= LONGEST_NAME_GIVEN else ""
+    query = select(*_COLUMNS).where(administrators.c.name == wanted).with_for_update()
+    row = (await change.connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"There is no administrator {wanted[: names.LONGEST]!r}.", param="name")
+    return dict(row)
 
 
-def _checked(name: str) -> str:
-    return names.checked(plain(name))
+async def _not_the_last_owner(change: Change, row: dict[str, Any]) -> None:
+    owners = select(administrators.c.id).where(administrators.c.role == "owner").with_for_update()
+    if list(await change.connection.scalars(owners)) == [row["id"]]:
+        raise Conflict(f"{row['name']!r} is the last owner; make another one first.", code="last_owner")
 
 
 def _no_such_link() -> Unauthenticated:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, delete, or_, select
+from sqlalchemy import RowMapping, delete, or_, select
 
-from claude_code_api.access import names
-from claude_code_api.access.administrators import Administrator
+from claude_code_api.access import endings, names
+from claude_code_api.access.administrator import Administrator
 from claude_code_api.access.keyed_hash import KeyedHash
 from claude_code_api.audit import AuditLog, Change
 from claude_code_api.errors import NotFound, StorageFailure, Unauthenticated
@@ -140,13 +140,13 @@ class Sessions:
         if administrator_id is not None:
             this &= admin_sessions.c.administrator_id == administrator_id
         async with self._audit.change(by) as change:
-            if not await _end(change, this):
+            if not await endings.end_these_sessions(change, this):
                 raise NotFound("There is no such session (any more).", param="session")
 
     async def end_all(self, administrator_id: str, except_id: str | None = None, *, by: str) -> int:
         """Ends an administrator's sessions, but for the one that is named; how many they were."""
         async with self._audit.change(by) as change:
-            return await end_all(change, administrator_id, except_id)
+            return await endings.end_sessions(change, administrator_id, except_id)
 
     # --- parts ------------------------------------------------------------------------------------------
 
@@ -170,28 +170,10 @@ class Sessions:
         await change.connection.execute(delete(admin_sessions).where(ended))
         his = select(row.id).where(row.administrator_id == administrator_id).order_by(row.last_used_at.desc(), row.id)
         too_many = (await change.connection.scalars(his.offset(MOST - 1))).all()
-        await _end(change, row.id.in_(too_many))
+        await endings.end_these_sessions(change, row.id.in_(too_many))
 
     def _csrf_token(self, secret: Secret) -> Secret:
         return Secret(self._csrf.of(secret).hex())
-
-
-async def end_all(change: Change, administrator_id: str, except_id: str | None = None) -> int:
-    """The same as a part of a change."""
-    these = admin_sessions.c.administrator_id == administrator_id
-    if except_id is not None:
-        these &= admin_sessions.c.id != except_id
-    return await _end(change, these)
-
-
-async def _end(change: Change, which: ColumnElement[bool]) -> int:
-    row = admin_sessions.c
-    query = select(row.id, row.administrator_id, administrators.c.name).select_from(_JOINED).where(which)
-    ended = (await change.connection.execute(query)).all()
-    await change.connection.execute(delete(admin_sessions).where(row.id.in_([each.id for each in ended])))
-    for each in ended:
-        await change.note("session.ended", each.administrator_id, session=each.id, name=each.name)
-    return len(ended)
 
 
 def _shown(device: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 import structlog
 
-from claude_code_api.access.administrators import LONGEST_NAME_GIVEN, Administrators, plain
+from claude_code_api.access.administrator import LONGEST_NAME_GIVEN, plain
+from claude_code_api.access.administrators import Administrators
 from claude_code_api.access.known_devices import KnownDevices
 from claude_code_api.access.names import GATEWAY
+from claude_code_api.access.second_factors import SecondFactors
 from claude_code_api.access.sessions import Session, Sessions
 from claude_code_api.access.throttle import Throttle
 from claude_code_api.audit import AuditLog, Refusals
@@ -33,9 +35,17 @@ class SignedIn(msgspec.Struct, frozen=True):
 class SignIn:
     """One for each process: what it counts is in memory."""
 
-    def __init__(self, administrators: Administrators, sessions: Sessions, pepper: bytes, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        administrators: Administrators,
+        second_factors: SecondFactors,
+        sessions: Sessions,
+        pepper: bytes,
+        audit: AuditLog,
+    ) -> None:
         self.throttle = Throttle()
         self._administrators = administrators
+        self._second_factors = second_factors
         self._sessions = sessions
         self._devices = KnownDevices(pepper)
         self._refusals = Refusals(audit, GATEWAY, "login.refused")
@@ -54,7 +64,9 @@ class SignIn:
         """`address` is whole; `device` is what the browser calls itself, `known` the token that it kept.
 
         Unauthenticated with the code `invalid_login`: the same answer for the same work, whether the name or the
-        password is wrong. RateLimited and Overloaded say when to come back; nothing was looked at then.
+        password is wrong. With `code_required` only where the password is right and a code is needed, with
+        `invalid_code` where that is wrong, which counts as any failed attempt does. RateLimited and Overloaded say when
+        to come back; nothing was looked at then.
         """
         account = plain(name) if len(name) <= LONGEST_NAME_GIVEN else ""
         device_id = self._devices.recognized(known, account)
@@ -68,7 +80,11 @@ class SignIn:
         self._strangers += device_id is None
         try:
             administrator = await self._administrators.check(name, password)
-        except Unauthenticated:
+            await self._second_factors.check(administrator, code)
+        except Unauthenticated as refused:
+            if refused.code == "code_required":
+                attempt.take_back()
+                raise
             self._refusals.count(shortened(address))
             self._in_vain(address)
             raise
