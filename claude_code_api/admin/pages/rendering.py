@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from claude_code_api.access.administrators import Role
+from claude_code_api.access.administrator import Role
 from claude_code_api.admin.pages import charts, wording
 
 HERE: Final = Path(__file__).parent
