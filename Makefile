@@ -20,7 +20,7 @@ demo: $(VENV)/run ## show the main job, with no account and nothing left behind
 serve: $(VENV)/run ## run the gateway (ARGS="--port 9000" for more)
 	@$(BIN)/python -m claude_code_api serve $(ARGS)
 
-test: $(VENV)/dev $(NODE_MODULES)/.package-lock.json ## run every test, with coverage (ARGS="-k keys" for some, without)
+test: $(VENV)/dev $(NODE_MODULES)/.package-lock.json $(VENV)/browser ## run every test, with coverage (ARGS="-k keys" for some, without)
 	@$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=term:skip-covered)
 
 contract: $(VENV)/dev ## judge the Claude Code program: each fact that the engine leans on
@@ -79,6 +79,14 @@ $(VENV)/dev: requirements/dev.txt | $(VENV)/python
 	@echo "Installing what the checks need (about a minute the first time) ..."
 	@$(PIP) -r $<
 	@touch $@ $(VENV)/run
+
+# The tests themselves reach no network, so a browser is there before them. Without one, those of the pages say so.
+$(VENV)/browser: | $(VENV)/python
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+		echo "Installing Chromium, to look at the pages with ..."; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium \
+			>/dev/null; } || echo "There is no Chromium: apt-get install chromium, as root."
+	@touch $@
 
 $(NODE_MODULES)/.package-lock.json: tests/node/package-lock.json | $(VENV)/dev
 	@echo "Installing OpenAI's client for Node ..."

@@ -8,7 +8,7 @@ from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
-from samples import PAGES
+from page_samples import PAGES
 
 from claude_code_api.admin.pages.rendering import CONTENT_TYPES, HERE, POLICY, assets, render
 

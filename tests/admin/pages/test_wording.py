@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from samples import CREDENTIALS, KEYS, credential
+from page_samples import CREDENTIALS, KEYS, credential
 
 from claude_code_api.admin.pages import wording
 from claude_code_api.conversation import RateLimitStatus
