@@ -38,6 +38,7 @@ GROWN_FROM = 1_000  # requests, from which on memory is not to grow
 MOST_ABOVE_IMPORTS = 60.0  # MB
 MOST_GROWTH = 5.0  # MB
 PROGRESS = 500  # requests
+DYING = 1.0  # seconds; a process that was sent its end may still be given a request, whose client is told
 SETTLED = 90.0  # seconds; the gateway looks for processes that died every 30
 SPARES = 2  # one for each credential
 SETTINGS = {"rate_limit_per_ip": "off", "retries": 0, "max_processes": 8, "spare_processes": 1, "log_level": "warning"}
@@ -130,7 +131,7 @@ class Run:
         self._ends[outcome.end] += 1
         others = set(MARK.findall(outcome.text)) - {mark}
         self.check(not others, f"a client read {others} in the answer to {mark}")
-        killed = outcome.end == "upstream_error" and any(moment >= began for moment in self._killed[-50:])
+        killed = outcome.end == "upstream_error" and any(moment >= began - DYING for moment in self._killed[-50:])
         self.check(outcome.end == expected or killed, f"{name}: {outcome.end} instead of {expected}")
 
     async def _watch(self, until: int, gateway: psutil.Process, http: aiohttp.ClientSession, upstream: str) -> None:

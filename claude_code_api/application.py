@@ -12,6 +12,7 @@ import structlog
 from claude_code_api import __version__
 from claude_code_api.access import Access
 from claude_code_api.access.names import GATEWAY
+from claude_code_api.admin import Admin
 from claude_code_api.backup.making import tidy
 from claude_code_api.credential import CredentialKind, kind_of
 from claude_code_api.engines.claude_code import ClaudeCode
@@ -58,7 +59,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             await store_given_password(access, settings)
             engine = await asyncio.to_thread(ClaudeCode, settings)
             gateway = Gateway(settings, access, engine, recorder)
-            server = Server(build(settings, gateway), settings)
+            server = Server(build(settings, gateway, Admin(settings, access)), settings)
             await server.start()
             try:
                 records = await access.credentials.list()

@@ -6,12 +6,15 @@ import struct
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import gateways
 import loopback
 import pytest
 import pytest_asyncio
+from gateways import StartGateway
 
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.settings import Settings, load
@@ -44,6 +47,20 @@ def _no_credentials_of_the_caller() -> Iterator[None]:
 def _stand_in_server() -> Iterator[StandIn]:
     with StandIn.in_thread() as stand_in:
         yield stand_in
+
+
+@pytest.fixture(scope="session")
+def start_gateway(_stand_in_server: StandIn, tmp_path_factory: pytest.TempPathFactory) -> StartGateway:
+    """Starts gateways in threads of their own: `with start_gateway(retries=1) as gateway:`."""
+
+    def start(**fields: Any) -> AbstractContextManager[gateways.Gateway]:
+        given = {
+            "port": 0, "https_port": 0, "spare_processes": 0, "retries": 0, "rate_limit_per_ip": "off", "stop_grace": 1,
+            "data_dir": tmp_path_factory.mktemp("gateway") / "data", "anthropic_base_url": _stand_in_server.url,
+        }  # fmt: skip
+        return gateways.in_thread(load(**(given | fields)))
+
+    return start
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from typing import Unpack
 
 import msgspec
 
+from claude_code_api.access import names
 from claude_code_api.access.administrator import Administrator, Role
 from claude_code_api.access.administrators import Administrators
 from claude_code_api.access.api_key import ApiKey
@@ -15,7 +17,7 @@ from claude_code_api.access.api_keys import ApiKeys
 from claude_code_api.access.credentials import CredentialRecord, Credentials
 from claude_code_api.access.invitations import Invitation, Invitations
 from claude_code_api.access.key_file import read_key_file
-from claude_code_api.access.key_limits import KeyChanges
+from claude_code_api.access.key_limits import KeyChanges, KeyLimits
 from claude_code_api.access.key_sources import key_source
 from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.own_password import OwnPassword
@@ -29,6 +31,8 @@ from claude_code_api.access.stored_vault import StoredVault
 from claude_code_api.audit import AuditLog
 from claude_code_api.audit.anchor import Anchor
 from claude_code_api.audit.chain import Chain
+from claude_code_api.credential import kind_of
+from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.database import Database
@@ -93,6 +97,19 @@ class Access:
                     yield access
                 finally:
                     await access.sign_in.close()
+
+    async def key_on_token(
+        self, name: str, token: Secret, *, by: str = COMMAND_LINE, **limits: Unpack[KeyLimits]
+    ) -> tuple[ApiKey, Secret]:
+        """A new key, and the credential that it stands on, under a name like the key's: both are made, or neither.
+
+        A token that is stored already is not stored again.
+        """
+        kept = names.checked(name)
+        kind_of(token)
+        async with self.audit.change(by, announced=True) as change:
+            credential, _ = await self.credentials.bring(change, kept, token)
+            return await self.keys.make(change, kept, credential, **limits)
 
     async def import_keys(self, content: bytes, by: str = COMMAND_LINE) -> Imported:
         """The keys of a key file (see `key_file`), all or none; those that are here already stay as they are."""

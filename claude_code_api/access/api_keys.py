@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import builtins
 import hmac
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 from sqlalchemy import exists, select
@@ -17,6 +16,7 @@ from claude_code_api.access.credentials import find_credential
 from claude_code_api.access.key_file import KeyEntry
 from claude_code_api.access.key_limits import (
     KeyChanges,
+    KeyLimits,
     checked_concurrent,
     checked_expiry,
     checked_models,
@@ -66,39 +66,36 @@ class ApiKeys:
         return key
 
     async def create(
-        self,
-        name: str,
-        credential: str,
-        *,
-        models: Sequence[str] = (),
-        rate_limit: str | None = None,
-        max_concurrent: int | None = None,
-        expires_at: datetime | None = None,
-        by: str = COMMAND_LINE,
+        self, name: str, credential: str, *, by: str = COMMAND_LINE, **limits: Unpack[KeyLimits]
     ) -> tuple[ApiKey, Secret]:
         """A new key on a credential (its name or id), and its text, which cannot be had again.
 
         Names need not be unique, as with OpenAI. NotFound for an unknown credential, InvalidRequest for a wrong limit.
         """
+        async with self._audit.change(by, announced=True) as change:
+            return await self.make(change, name, credential, **limits)
+
+    async def make(
+        self, change: Change, name: str, credential: str, **limits: Unpack[KeyLimits]
+    ) -> tuple[ApiKey, Secret]:
+        """`create` as a part of a change."""
         text = key_text.generate()
-        identifier = names.new_id("key")
-        row = {
-            "id": identifier,
+        row: dict[str, Any] = {
+            "id": names.new_id("key"),
             "name": names.checked(name),
             "hint": text.hint,
-            "models": checked_models(models),
-            "rate_limit": checked_rates(rate_limit),
-            "max_concurrent": checked_concurrent(max_concurrent),
+            "models": checked_models(limits.get("models", ())),
+            "rate_limit": checked_rates(limits.get("rate_limit")),
+            "max_concurrent": checked_concurrent(limits.get("max_concurrent")),
             "created_at": datetime.now(UTC),
-            "created_by": names.checked(by, "created_by"),
-            "expires_at": checked_expiry(expires_at),
+            "created_by": names.checked(change.by, "created_by"),
+            "expires_at": checked_expiry(limits.get("expires_at")),
             "revoked_at": None,
             "replaced_by": None,
+            "credential_id": (await find_credential(change.connection, credential))["id"],
         }
-        async with self._audit.change(by, announced=True) as change:
-            row["credential_id"] = (await find_credential(change.connection, credential))["id"]
-            await self._insert(change, row, text)
-            await change.note("key.created", identifier, name=row["name"], credential=row["credential_id"])
+        await self._insert(change, row, text)
+        await change.note("key.created", row["id"], name=row["name"], credential=row["credential_id"])
         return api_key(row), text
 
     async def rotate(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -17,6 +17,15 @@ from claude_code_api.settings import Rates
 MOST_CONCURRENT = 100_000
 
 _RATES: TypeAdapter[str] = TypeAdapter(Rates)
+
+
+class KeyLimits(TypedDict, total=False):
+    """What a new key may be given; it has none of what is left out."""
+
+    models: Sequence[str]
+    rate_limit: str | None
+    max_concurrent: int | None
+    expires_at: datetime | None
 
 
 class KeyChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -97,6 +97,10 @@ class SignIn:
         session, secret = await self._sessions.begin(administrator, address=address, device=device)
         return SignedIn(session, secret, self._devices.token(account, device_id))
 
+    def device(self, known: Secret | None) -> str | None:
+        """The id of a device from which somebody has signed in before."""
+        return self._devices.seen(known)
+
     async def close(self) -> None:
         """Writes what is still to be told of refused sign-ins."""
         await self._refusals.close()

@@ -29,10 +29,15 @@ def decode_json(body: bytes, decoder: msgspec.json.Decoder[T], max_depth: int) -
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as fault:
-        reason, _, path = str(fault).rpartition(" - at `$")
-        raise _wrong(reason, path.removesuffix("`")) if reason else _wrong(str(fault), "") from None
+        raise not_of_the_type(fault) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise InvalidRequest(f"Invalid request format: the body is no JSON ({fault}).", code="invalid_json") from None
+
+
+def not_of_the_type(fault: msgspec.ValidationError) -> InvalidRequest:
+    """What msgspec found wrong, with the code `invalid_value` and the path of the value as `param`."""
+    reason, _, path = str(fault).rpartition(" - at `$")
+    return _wrong(reason, path.removesuffix("`")) if reason else _wrong(str(fault), "")
 
 
 def check_structure(body: bytes, max_depth: int) -> None:
@@ -78,6 +83,9 @@ def _wrong(reason: str, path: str) -> InvalidRequest:
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", reason):
         param = f"{param}.{missing[1]}".removeprefix(".")
         reason = "required, but missing"
+    elif unknown := re.fullmatch(r"Object contains unknown field `(.+)`", reason):
+        param = f"{param}.{unknown[1]}".removeprefix(".")
+        reason = "there is no such field"
     where = f"`{param}`" if param else "the body"
     shown = reason if len(reason) <= 200 else reason[:200] + "…"
     return InvalidRequest(f"Invalid request format: {where}: {shown}.", code="invalid_value", param=param or None)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from claude_code_api.dialects.openai_chat import model_card, model_list
 from claude_code_api.errors import MethodNotAllowed, NotFound, Overloaded
@@ -39,14 +39,27 @@ _HEALTH = frozenset(
 )  # fmt: skip
 
 
-def build(settings: Settings, gateway: Gateway) -> App:
-    return App(settings, gateway)
+class AdminSide(Protocol):
+    """What the surface asks of the administrators' side."""
+
+    async def __call__(self, exchange: Exchange, origin: str) -> None:
+        """Answers, or raises the RequestFailure that is to be answered with."""
+        ...
+
+    async def bucket(self, exchange: Exchange) -> str | None:
+        """What its requests are counted by, where that is not the address."""
+        ...
+
+
+def build(settings: Settings, gateway: Gateway, admin: AdminSide | None = None) -> App:
+    return App(settings, gateway, admin)
 
 
 class App:
-    def __init__(self, settings: Settings, gateway: Gateway) -> None:
+    def __init__(self, settings: Settings, gateway: Gateway, admin: AdminSide | None = None) -> None:
         self._settings = settings
         self._gateway = gateway
+        self._admin = admin
         self._proxies = Proxies(settings.trusted_proxies)
         self._cors = Cors(settings.cors_origins)
         self._watch = KeyWatch(gateway)
@@ -74,8 +87,13 @@ class App:
 
     async def _answer(self, exchange: Exchange, scope: Scope) -> None:
         health = exchange.path in _HEALTH
-        await self._limit_address(exchange, charge=not health)
+        admin = self._admin if exchange.client.secure and is_admin_path(exchange.path) else None
+        own_bucket = await admin.bucket(exchange) if admin else None
+        await self._limit_address(exchange, own_bucket, charge=not health)
         exchange.raise_if_ended()
+        if admin:
+            await admin(exchange, self._https_origin(scope, exchange))
+            return
         exchange.extra_headers += self._cors.headers(exchange.headers)
         if not health and not exchange.client.secure:
             origin = self._https_origin(scope, exchange)
@@ -103,8 +121,8 @@ class App:
 
     # --- gates ----------------------------------------------------------------------------------------------
 
-    async def _limit_address(self, exchange: Exchange, *, charge: bool) -> None:
-        rates, who = self._settings.rate_limit_per_ip, "ip:" + exchange.client.bucket
+    async def _limit_address(self, exchange: Exchange, own_bucket: str | None, *, charge: bool) -> None:
+        rates, who = self._settings.rate_limit_per_ip, own_bucket or "ip:" + exchange.client.bucket
         count = self._by_address.charge if charge else self._by_address.peek
         if allowance := await count(rates, who):
             exchange.rate_headers = allowance.headers

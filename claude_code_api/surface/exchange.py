@@ -14,7 +14,7 @@ from claude_code_api.dialects.openai_chat import error
 from claude_code_api.errors import InternalError, RequestFailure
 from claude_code_api.surface.asgi import Fields, Receive, Scope, Send
 from claude_code_api.surface.client import Client
-from claude_code_api.surface.security_headers import NOTHING, security_headers
+from claude_code_api.surface.security_headers import NO_STORE, NOTHING, security_headers
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +35,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], client: Client) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
         self.fields: Fields = scope["headers"]
         self.headers = headers
         self.client = client
@@ -46,6 +47,7 @@ class Exchange:
         self.rate_headers: Fields = []
         self.extra_headers: Fields = []
         self.content_policy = NOTHING
+        self.cache_control = NO_STORE
         self._send = send
         self._state: dict[str, object] = scope.setdefault("state", {})
         self._task = asyncio.current_task()
@@ -69,6 +71,7 @@ class Exchange:
                 "status": status,
                 "headers": [
                     *security_headers(self.client.secure),
+                    (b"cache-control", self.cache_control),
                     (b"content-security-policy", self.content_policy),
                     (b"x-request-id", self.id.encode()),
                     *self.rate_headers,

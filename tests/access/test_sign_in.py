@@ -260,19 +260,23 @@ def test_a_made_up_or_old_token_is_nobodys() -> None:
     now = 1_800_000_000.0
     devices = KnownDevices(b"p" * 32, lambda: now)
     token = devices.token("anna", None)
-    device, issued, proof = token.reveal().split(".")
-    assert devices.recognized(token, "anna") == device
+    device, issued, proof, any_proof = token.reveal().split(".")
+    assert devices.recognized(token, "anna") == devices.seen(token) == device
     for wrong in (
-        "", ".", "..", "\ud800", f"{device}.{issued}", f"{device}.{issued}.{proof[:-1]}0" if proof[-1] != "0" else "",
-        f"{'0' * 32}.{issued}.{proof}", f"{device}.{int(issued) + 1}.{proof}", f"{device}.{issued}.{'0' * 64}",
-        f"{device}.{'9' * 12}.{proof}", f"{device}.٣.{proof}",
+        "", ".", "...", "\ud800", f"{device}.{issued}", f"{device}.{issued}.{proof}",
+        f"{'0' * 32}.{issued}.{proof}.{any_proof}", f"{device}.{int(issued) + 1}.{proof}.{any_proof}",
+        f"{device}.{issued}.{'0' * 64}.{'0' * 64}", f"{device}.{issued}.{any_proof}.{proof}",
+        f"{device}.{'9' * 12}.{proof}.{any_proof}", f"{device}.٣.{proof}.{any_proof}",
     ):  # fmt: skip
         assert devices.recognized(Secret(wrong), "anna") is None
+        assert devices.seen(Secret(wrong)) is None
+    assert devices.recognized(Secret(f"{device}.{issued}.{'0' * 64}.{any_proof}"), "anna") is None
     assert devices.recognized(token, "bert") is None
     assert devices.recognized(None, "anna") is None
     assert KnownDevices(b"q" * 32, lambda: now).recognized(token, "anna") is None
     now += GOOD_FOR
     assert devices.recognized(token, "anna") is None
+    assert devices.seen(token) is None
 
 
 # --- what is told ---------------------------------------------------------------------------------------

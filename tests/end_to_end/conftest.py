@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import gateways
 import openai
 import pytest
+from gateways import StartGateway
 
-from claude_code_api.settings import load
 from claude_code_api.stand_in import StandIn
-
-StartGateway = Callable[..., AbstractContextManager[gateways.Gateway]]
-
-
-@pytest.fixture(scope="session")
-def start_gateway(_stand_in_server: StandIn, tmp_path_factory: pytest.TempPathFactory) -> StartGateway:
-    """Starts gateways in threads of their own: `with start_gateway(retries=1) as gateway:`."""
-
-    def start(**fields: Any) -> AbstractContextManager[gateways.Gateway]:
-        given = {
-            "port": 0, "https_port": 0, "spare_processes": 0, "retries": 0, "rate_limit_per_ip": "off", "stop_grace": 1,
-            "data_dir": tmp_path_factory.mktemp("gateway") / "data", "anthropic_base_url": _stand_in_server.url,
-        }  # fmt: skip
-        return gateways.in_thread(load(**(given | fields)))
-
-    return start
 
 
 @pytest.fixture(scope="module")

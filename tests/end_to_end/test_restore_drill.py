@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 from asking import ask, said, user
 from canaries import Search, canary
-from conftest import StartGateway
-from gateways import ROOT, Gateway, until
+from gateways import ROOT, Gateway, StartGateway, until
 from making import device_of
 from sqlalchemy import select
 

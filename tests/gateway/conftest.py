@@ -40,6 +40,10 @@ async def recorder(own_settings: Settings, access: Access) -> AsyncIterator[Reco
         yield recorder
 
 
-@pytest.fixture
-def gateway(own_settings: Settings, access: Access, engine: ScriptedEngine, recorder: Recorder) -> Gateway:
-    return Gateway(own_settings, access, engine, recorder)  # type: ignore[arg-type]
+@pytest_asyncio.fixture
+async def gateway(
+    own_settings: Settings, access: Access, engine: ScriptedEngine, recorder: Recorder
+) -> AsyncIterator[Gateway]:
+    gateway = Gateway(own_settings, access, engine, recorder)  # type: ignore[arg-type]
+    yield gateway
+    await gateway.close()  # else it would write down, within the minute, whom it refused

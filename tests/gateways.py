@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from claude_code_api.settings import Settings, load
 from claude_code_api.stand_in import oauth_token
 
 T = TypeVar("T")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 READY = re.compile(r"Claude Code API is ready: (http://\S+) and (https://\S+)")
 
 
@@ -80,6 +80,9 @@ class Gateway:
             path for path in self.settings.data_dir.rglob("*.pem") if b"BEGIN CERTIFICATE" in path.read_bytes()
         ]
         return ssl.create_default_context(cafile=certificate)
+
+
+StartGateway = Callable[..., AbstractContextManager[Gateway]]
 
 
 async def _new_key(access: Access, name: str, token: Secret, limits: dict[str, Any]) -> str:

@@ -1,0 +1,65 @@
+"""What an administrator may do: each action once, for the pages and for scripts alike, with the role that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar, get_type_hints
+
+import msgspec
+
+from claude_code_api.access import Access
+from claude_code_api.access.administrator import Role
+from claude_code_api.admin.caller import Caller
+from claude_code_api.settings import Settings
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an action is given: the fields of its path, its query and its body. No other field is ever taken."""
+
+
+class Nothing(Input, frozen=True, kw_only=True):
+    """No fields."""
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What actions work with."""
+
+    settings: Settings
+    access: Access
+
+
+I = TypeVar("I", bound=Input)  # noqa: E741 - the input
+O = TypeVar("O")  # noqa: E741 - the output
+
+
+class Action(Generic[I, O]):
+    """One thing that can be done. `path` lies under `/admin/api/v1`; `{name}` in it is a field of the input."""
+
+    def __init__(
+        self, run: Callable[[Parts, Caller, I], Awaitable[O]], method: str, path: str, role: Role, status: int
+    ) -> None:
+        hints = get_type_hints(run)
+        *_, self.takes = (kind for name, kind in hints.items() if name != "return")
+        self.gives: Any = hints["return"]
+        self.name = run.__name__
+        self.summary = (run.__doc__ or "").partition("\n")[0].rstrip(".")
+        self.method, self.path, self.role, self.status = method, path, role, status
+        self._run = run
+
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(field.name for field in msgspec.structs.fields(self.takes))
+
+    async def __call__(self, parts: Parts, caller: Caller, given: I) -> O:
+        """Does it. PermissionDenied where the caller's role does not allow it; what else fails, `access` tells."""
+        caller.require(self.role)
+        return await self._run(parts, caller, given)
+
+
+def action(
+    method: str, path: str, role: Role, status: int = 200
+) -> Callable[[Callable[[Parts, Caller, I], Awaitable[O]]], Action[I, O]]:
+    def decorate(run: Callable[[Parts, Caller, I], Awaitable[O]]) -> Action[I, O]:
+        return Action(run, method, path, role, status)
+
+    return decorate

@@ -1,0 +1,12 @@
+"""Every action that there is: the table from which the admin API, its description and the census of routes come."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from claude_code_api.admin.action import Action
+from claude_code_api.admin.actions import credentials, keys
+
+ACTIONS: Final[list[Action[Any, Any]]] = [
+    each for part in (keys, credentials) for each in vars(part).values() if isinstance(each, Action)
+]

@@ -1,0 +1,101 @@
+"""The actions as JSON under `/admin/api/v1`: for scripts with an admin token, and for pages with a session."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from claude_code_api.admin.action import Action, Parts
+from claude_code_api.admin.caller import Caller
+from claude_code_api.dialects.json_body import decode_json, not_of_the_type
+from claude_code_api.errors import InvalidRequest, MethodNotAllowed, NotFound
+from claude_code_api.secret import Secret
+from claude_code_api.surface.exchange import Exchange
+
+PREFIX = "/admin/api/v1"
+MAX_DEPTH = 8
+MAX_FIELDS = 100
+IF_VERSION = "if_version"
+"""The field of an input that `If-Match` fills: the change is made only to what was seen."""
+
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+
+
+class Route(msgspec.Struct, frozen=True):
+    pattern: re.Pattern[str]
+    action: Action[Any, Any]
+
+
+class Routes:
+    """Which action a request asks for."""
+
+    def __init__(self, actions: Iterable[Action[Any, Any]]) -> None:
+        self._routes = [Route(re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", each.path)), each) for each in actions]
+
+    def find(self, method: str, path: str) -> tuple[Action[Any, Any], dict[str, str]]:
+        """The action and the fields in its path. NotFound; MethodNotAllowed names those that there are."""
+        allowed = []
+        for route in self._routes:
+            if found := route.pattern.fullmatch(path):
+                if route.action.method == method or (method, route.action.method) == ("HEAD", "GET"):
+                    return route.action, {name: unquote(value) for name, value in found.groupdict().items()}
+                allowed.append(route.action.method)
+        if allowed:
+            raise MethodNotAllowed(f"This endpoint answers {', '.join(sorted(allowed))}.")
+        raise NotFound("There is no such endpoint.")
+
+
+async def perform(
+    exchange: Exchange, action: Action[Any, Any], in_path: dict[str, str], body: bytes, parts: Parts, caller: Caller
+) -> None:
+    """Does what was asked for, and answers with what came of it."""
+    caller.require(action.role)  # before anything is said of the request
+    reads = action.method in ("GET", "DELETE")
+    given = query(exchange) if reads else decode_json(body, _OBJECT, MAX_DEPTH) if body else {}
+    if match := exchange.headers.get(b"if-match"):
+        given[IF_VERSION] = match.decode("latin-1").strip().removeprefix("W/").strip('"')
+    for name, value in in_path.items():
+        if name in given:
+            raise InvalidRequest(f"`{name}` stands in the path.", param=name)
+        given[name] = value
+    made = await action(parts, caller, taken(given, action.takes, strict=not reads))
+    headers = []
+    if version := getattr(made, "version", None):
+        headers.append((b"etag", b'"%s"' % version.encode()))
+    await exchange.answer(action.status, b"" if made is None else msgspec.json.encode(made), headers)
+
+
+def query(exchange: Exchange) -> dict[str, Any]:
+    """The fields of the query. InvalidRequest where one comes twice."""
+    return fields(exchange.query)
+
+
+def fields(encoded: bytes) -> dict[str, Any]:
+    """What a query or a form holds; empty ones count as not given."""
+    try:
+        pairs = parse_qsl(encoded.decode(), keep_blank_values=False, max_num_fields=MAX_FIELDS, errors="strict")
+    except ValueError:
+        raise InvalidRequest("The fields are not encoded as a form is.", code="invalid_form") from None
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, _ in pairs if sum(other == name for other, _ in pairs) > 1)
+        raise InvalidRequest(f"`{twice[:100]}` comes twice.", param=twice[:100])
+    return found
+
+
+def taken(given: dict[str, Any], kind: type[Any], *, strict: bool) -> Any:
+    """The input of an action. InvalidRequest names the field at fault."""
+    try:
+        return msgspec.convert(given, kind, strict=strict, dec_hook=_secret)
+    except msgspec.ValidationError as fault:
+        raise not_of_the_type(fault) from None
+
+
+def _secret(kind: type[Any], value: Any) -> Any:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise msgspec.ValidationError("Expected `str`")

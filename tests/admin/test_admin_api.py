@@ -1,0 +1,87 @@
+"""The admin API: what the pages do, as JSON."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+from browsing import API
+from gateways import Gateway
+
+from claude_code_api.stand_in import oauth_token
+
+
+def test_a_key_is_made_on_a_new_token_in_one_step_and_works(owner: httpx2.Client, gateway: Gateway) -> None:
+    token = oauth_token("one step")
+    made = owner.post(f"{API}/keys", json={"name": "program", "token": token, "rate_limit": "100/minute"})
+    assert made.status_code == 201, made.text
+    assert token[-5:] not in made.text
+    with gateway.client(made.json()["key"]) as client:
+        assert client.models.list().data
+    record = made.json()["record"]
+    assert record["created_by"] == "administrator admin"
+    shown = owner.get(f"{API}/keys/{record['id']}")
+    assert shown.json() | {"last_used_at": None} == record
+    assert made.json()["key"] not in owner.get(f"{API}/keys").text
+
+
+def test_a_wrong_limit_leaves_no_credential_behind(owner: httpx2.Client) -> None:
+    body = {"name": "half made", "token": oauth_token("half"), "rate_limit": "often"}
+    refused = owner.post(f"{API}/keys", json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "rate_limit")
+    assert "half made" not in owner.get(f"{API}/credentials").text
+
+
+def test_a_revoked_key_is_refused_when_the_call_returns(owner: httpx2.Client, gateway: Gateway) -> None:
+    key = owner.post(f"{API}/keys", json={"name": "short", "token": oauth_token("short")}).json()
+    assert owner.post(f"{API}/keys/{key['record']['id']}/revoke").json()["revoked_at"]
+    headers = {"authorization": f"Bearer {key['key']}"}
+    assert httpx2.get(f"{gateway.http_url}/v1/models", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize("field", ["id", "created_by", "revoked_at", "hint", "is_live", "nonsense"])
+def test_fields_that_are_not_for_the_client_are_refused_by_name(owner: httpx2.Client, field: str) -> None:
+    refused = owner.post(f"{API}/keys", json={"name": "x", "credential": "y", field: "z"})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == field
+
+
+def test_a_change_to_what_has_changed_meanwhile_is_refused(owner: httpx2.Client) -> None:
+    record = owner.post(f"{API}/keys", json={"name": "shared", "token": oauth_token("shared")}).json()["record"]
+    seen = owner.get(f"{API}/keys/{record['id']}")
+    path, match = f"{API}/keys/{record['id']}", {"if-match": seen.headers["etag"]}
+    changed = owner.patch(path, json={"rate_limit": "1/minute"}, headers=match)
+    assert changed.json()["rate_limit"] == "1/minute"
+    assert changed.headers["etag"] != seen.headers["etag"]
+    late = owner.patch(path, json={"rate_limit": None}, headers=match)
+    assert late.status_code == 412
+    assert owner.get(path).json()["rate_limit"] == "1/minute"
+    assert owner.patch(path, json={"rate_limit": None}).json()["rate_limit"] is None
+
+
+def test_pages_of_keys_follow_one_another(owner: httpx2.Client) -> None:
+    owner.post(f"{API}/credentials", json={"name": "many", "token": oauth_token("many")}).raise_for_status()
+    for number in range(5):
+        owner.post(f"{API}/keys", json={"name": f"one of many {number}", "credential": "many"}).raise_for_status()
+    found: list[str] = []
+    after: dict[str, str] = {}
+    while True:
+        query = {"search": "one of many", "sort": "name", "descending": "false", "limit": "2", **after}
+        page = owner.get(f"{API}/keys", params=query).json()
+        assert page["total"] == 5
+        found += [key["name"] for key in page["items"]]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert found == [f"one of many {number}" for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/keys/unknown", 404), ("PUT", "/keys", 405), ("GET", "/nothing", 404), ("GET", "/keys?limit=0", 400),
+     ("GET", "/keys?limit=x", 400), ("GET", "/keys?after=x", 400), ("GET", "/keys?limit=1&limit=2", 400),
+     ("GET", "/keys/a%00b", 400), ("POST", "/keys", 400)],
+)  # fmt: skip
+def test_what_is_wrong_is_told_in_the_same_shape(owner: httpx2.Client, method: str, path: str, status: int) -> None:
+    answer = owner.request(method, f"{API}{path}")
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
