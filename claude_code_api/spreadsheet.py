@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable
 from typing import Any
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a text begins with that a spreadsheet takes for a formula (OWASP, "CSV Injection")."""
 
 
-def csv_lines(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """Each with its end of line. A text that would be a formula begins with an apostrophe; numbers stay as they are."""
+def csv_line(values: Iterable[Any]) -> str:
+    """With its end of line. A text that would be a formula begins with an apostrophe; numbers stay as they are."""
     line = io.StringIO()
-    writer = csv.writer(line)
-    for row in chain([head], rows):
-        writer.writerow([_harmless(value) for value in row])
-        yield line.getvalue()
-        line.seek(0)
-        line.truncate()
+    csv.writer(line).writerow([_harmless(value) for value in values])
+    return line.getvalue()
 
 
 def _harmless(value: Any) -> Any:

@@ -18,6 +18,8 @@ State = Literal["live", "expired", "revoked", "unused"]
 """Unused ones live, too."""
 Sort = Literal["name", "created_at", "last_used_at", "expires_at"]
 
+BETWEEN = "\n"
+"""No name has one."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -36,8 +38,8 @@ def conditions(search: str, state: State | None, credential: str | None) -> list
     """
     wanted = []
     if sought := names.composed(search).lower():
-        texts = (api_keys.c.name, api_keys.c.id, api_keys.c.hint)
-        wanted.append(or_(*(func.lower(text).contains(sought, autoescape=True) for text in texts)))
+        texts = api_keys.c.name + BETWEEN + api_keys.c.id + BETWEEN + api_keys.c.hint  # one call of `lower` each
+        wanted.append(func.lower(texts).contains(sought, autoescape=True))
     if state is not None:
         wanted.append(_in_state(state))
     if credential is not None:

@@ -95,33 +95,35 @@ class Chain:
 class Examination:
     """A log looked through from its first entry to its last: what is wrong with it, nothing where it is as written.
 
-    `shortened` is its newest entry of that kind, `anchor` a head that is known to have been reached.
+    `shortened` is its newest entry of that kind, `anchor` a head that is known to have been reached. What was looked
+    through before, up to `known`, need not be looked through again.
     """
 
-    def __init__(self, chain: Chain, shortened: Entry | None, anchor: Head) -> None:
+    def __init__(self, chain: Chain, shortened: Entry | None, anchor: Head, known: Head | None = None) -> None:
         self._chain = chain
         self._anchor = anchor
-        self._head = Head()
-        if shortened is not None:  # it begins behind what retention removed
+        self.removed = Head()  # what retention removed last: the log begins behind it
+        if shortened is not None:
             said = shortened.said
-            self._head = Head(int(said["through"]), bytes.fromhex(said["code"]))
+            self.removed = Head(int(said["through"]), bytes.fromhex(said["code"]))
+        self.head = max(known or Head(), self.removed, key=lambda head: head.number)
 
     def take(self, entry: Entry) -> Iterator[Fault]:
         """The next entry, in the order of their numbers."""
-        lost = [self._head.number + 1, entry.number - 1]
+        lost = [self.head.number + 1, entry.number - 1]
         if lost[0] <= lost[1] and not (entry.action == RESTORED and entry.said.get("lost") == lost):
             yield Fault(lost[0], f"{_numbers(*lost)} missing.")  # without which this one cannot be proved
-        elif entry.number <= self._head.number:
+        elif entry.number <= self.head.number:
             yield Fault(entry.number, f"Entry {entry.number} should not be there any more.")
-        elif not self._chain.proves(entry, self._head.code):
+        elif not self._chain.proves(entry, self.head.code):
             yield Fault(entry.number, f"Entry {entry.number} ({entry.action}) was changed, moved or made up.")
-        self._head = Head(entry.number, entry.code)
-        if self._head.number == self._anchor.number and not hmac.compare_digest(entry.code, self._anchor.code):
+        self.head = Head(entry.number, entry.code)
+        if self.head.number == self._anchor.number and not hmac.compare_digest(entry.code, self._anchor.code):
             yield Fault(entry.number, f"Entry {entry.number} is not the one that the anchor names.")
 
     def end(self) -> Iterator[Fault]:
-        if self._head.number < self._anchor.number:
-            lost = self._head.number + 1, self._anchor.number
+        if self.head.number < self._anchor.number:
+            lost = self.head.number + 1, self._anchor.number
             yield Fault(lost[0], f"{_numbers(*lost)} cut off at the end.")
 
 

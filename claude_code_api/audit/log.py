@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Select, delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from claude_code_api.audit import listing
 from claude_code_api.audit.anchor import Anchor
-from claude_code_api.audit.chain import SHORTENED, Chain, Entry, Examination, Fault, Head
+from claude_code_api.audit.chain import SHORTENED, Chain, Entry, Fault, Head
+from claude_code_api.audit.listing import EntryFilter
+from claude_code_api.audit.verification import Verification
 from claude_code_api.errors import StorageFailure
 from claude_code_api.storage.database import Database
+from claude_code_api.storage.pages import Part
 from claude_code_api.storage.tables import audit_entries, vault_records
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 1000
-"""Entries in memory while the log is looked through."""
 TIDY_INTERVAL = 86_400.0  # seconds; each time leaves an entry of its own
 KEY = "audit"
 """The chain's key among the vault's records."""
@@ -69,6 +71,7 @@ class AuditLog:
         self._database = database
         self._chain = chain
         self._anchor = anchor
+        self.verification = Verification(database, chain, anchor)
         self._ending = asyncio.Event()
 
     @asynccontextmanager
@@ -97,52 +100,30 @@ class AuditLog:
     async def entries(
         self,
         *,
-        after: int | None = None,
-        before: int | None = None,
         since: datetime | None = None,
         actor: str | None = None,
         action: str | None = None,
         target: str | None = None,
         limit: int = 100,
     ) -> Sequence[Entry]:
-        """The newest `limit` entries that fit, oldest first. `action` is a whole one, or its first word (`key`)."""
-        row = audit_entries.c
-        conditions = (
-            None if after is None else row.number > after,
-            None if before is None else row.number < before,
-            None if since is None else row.at >= since,
-            None if actor is None else row.actor == actor,
-            None if target is None else row.target == target,
-            None if action is None else or_(row.action == action, row.action.startswith(f"{action}.", autoescape=True)),
-        )
-        query = select(audit_entries).where(*(each for each in conditions if each is not None))
+        """The newest `limit` entries that fit, oldest first."""
+        wanted = EntryFilter(since=since, actor=actor, action=action, target=target)
         async with self._database.read() as connection:
-            rows = await connection.execute(query.order_by(audit_entries.c.number.desc()).limit(limit))
-            return [Entry(**row) for row in reversed(rows.mappings().all())]
+            return (await listing.newest(connection, wanted, limit))[::-1]
+
+    async def page(self, wanted: EntryFilter, *, after: str | None = None, limit: int = 50) -> Part[Entry]:
+        """One page of those that fit, newest first; `after` is the `next` of the page before."""
+        async with self._database.read() as connection:
+            return await listing.page(connection, wanted, after, limit)
+
+    def every(self, wanted: EntryFilter) -> AsyncGenerator[Entry, None]:
+        """All that fit, oldest first, without holding many at once."""
+        return listing.every(self._database, wanted)
 
     async def verify(self) -> tuple[int, list[Fault]]:
         """How many entries there are, and everything that is wrong with them."""
-        # The anchor first: entries that come meanwhile are no fault.
-        try:
-            anchor = await asyncio.to_thread(self._anchor.read)
-            faults = []
-        except StorageFailure as failure:
-            anchor, faults = Head(), [Fault(0, failure.message)]
-        count = 0
-        async with self._database.read() as connection:
-            shortened = await connection.execute(_of_action(SHORTENED))
-            last = shortened.mappings().one_or_none()
-            examination = Examination(self._chain, last and Entry(**last), anchor or Head())
-            rows = await connection.stream(select(audit_entries).order_by(audit_entries.c.number))
-            async for part in rows.mappings().partitions(AT_ONCE):
-                count += len(part)
-                for row in part:
-                    faults.extend(examination.take(Entry(**row)))
-                await asyncio.sleep(0)  # others may want to run
-        faults.extend(examination.end())
-        if anchor is None and count:
-            faults.append(Fault(0, "The anchor, which is kept outside the database, is missing."))
-        return count, faults
+        verified = await self.verification.whole()
+        return verified.entries, list(verified.faults)
 
     @asynccontextmanager
     async def kept(self, days: int, by: str) -> AsyncIterator[None]:
@@ -179,12 +160,6 @@ class AuditLog:
             await change.note(SHORTENED, through=last.number, code=last.code.hex())
             removed = await connection.execute(delete(audit_entries).where(audit_entries.c.number <= last.number))
             return removed.rowcount
-
-
-def _of_action(action: str) -> Select[Any]:
-    """The newest entry of a kind."""
-    kind = audit_entries.c.action == action
-    return select(audit_entries).where(kind).order_by(audit_entries.c.number.desc()).limit(1)
 
 
 async def _newest(connection: AsyncConnection) -> Head:

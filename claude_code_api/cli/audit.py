@@ -49,13 +49,9 @@ def list_(
         lambda access: access.audit.entries(since=begin, action=action, target=target, limit=limit),
     )
     if as_json:
-        print_json(
-            [
-                {"number": e.number, "at": e.at, "actor": e.actor, "action": e.action, "target": e.target,
-                 "details": e.said, "code": e.code.hex()}
-                for e in entries
-            ]
-        )  # fmt: skip
+        from claude_code_api.audit.listing import told
+
+        print_json([told(entry) for entry in entries])
         return
     print_table(
         ["No.", "When", "Who", "What", "To", "Details"],

@@ -19,14 +19,17 @@ LONGEST_CURSOR = 1000
 T = TypeVar("T")
 
 
-class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """`total` counts all that fit, on every page; `next` is what the following page is asked for with, None at the
-    end.
-    """
+class Part(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """`next` is what the following page is asked for with, None at the end."""
 
     items: tuple[T, ...]
-    total: int
     next: str | None
+
+
+class Page(Part[T], frozen=True, kw_only=True):
+    """`total` counts all that fit, on every page: for lists that are soon counted."""
+
+    total: int
 
 
 def checked_limit(limit: int) -> int:

@@ -245,6 +245,7 @@ usage_hours = Table(
     Column("status", Integer, primary_key=True, autoincrement=False),
     *_sums(),
     Index(None, "key_id", "hour"),
+    Index(None, "model", "key_id", "hour", "cost", "requests"),  # who spends most on a model
 )
 
 # Of all keys together, so that ten thousand of them cost a chart nothing.
@@ -289,4 +290,8 @@ audit_entries = Table(
     Column("target", String(200)),
     Column("details", Text, nullable=False),  # JSON, to the letter: the code binds its bytes
     Column("code", LargeBinary(32), nullable=False),
+    # Who looks for a person or a thing does not walk through a million entries of others.
+    Index(None, "actor", "number"),
+    Index(None, "target", "number"),
+    Index(None, "action", "number"),
 )

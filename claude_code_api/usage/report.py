@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from claude_code_api.spreadsheet import csv_lines
+from claude_code_api.spreadsheet import csv_line
 from claude_code_api.storage.database import Database
 from claude_code_api.storage.pages import MOST, Page, checked_limit, cursor_of, place_of
 from claude_code_api.storage.tables import api_keys, credentials
@@ -53,31 +53,32 @@ async def spenders(database: Database, asked: Filter, *, after: str | None = Non
     source = by_key_and_day(asked)
     key = source.table.c.key_id
     sums = [func.sum(source.table.c[name]).label(name) for name in ("cost", "requests")]
-    every = select(key, *sums).where(*source.wanted).group_by(key).subquery()
+    total = func.count().over().label("total")  # of the groups; another statement would add all up once more
+    every = select(key, *sums, total).where(*source.wanted).group_by(key).subquery()
     place = (every.c.cost, every.c.requests, every.c.key_id)
-    chosen = select(*place).order_by(*(column.desc() for column in place)).limit(checked_limit(limit) + 1)
+    chosen = select(every).order_by(*(column.desc() for column in place)).limit(checked_limit(limit) + 1)
     if after is not None:
         reached = place_of(after, tuple[int, int, str])
         chosen = chosen.where(tuple_(*place) < tuple_(*(literal(part) for part in reached)))
     async with database.read() as connection:
-        total = await connection.scalar(select(func.count(key.distinct())).where(*source.wanted))
-        found = [(row.key_id, int(row.cost), int(row.requests)) for row in await connection.execute(chosen)]
-        shown = [key_id for key_id, _, _ in found[:limit]]
+        found = (await connection.execute(chosen)).all()
+        shown = [row.key_id for row in found[:limit]]
         query = select(key, *summed(source.table)).where(*source.wanted, key.in_(shown)).group_by(key)
         figures = {row["key_id"]: figures_of(row) for row in (await connection.execute(query)).mappings()}
         names = await _names(connection, "key", shown)
     last = found[limit - 1] if len(found) > limit else None
     return Page(
         items=tuple(Line(id=each, name=names.get(each, each), figures=figures[each]) for each in shown),
-        total=total or 0,
-        next=cursor_of(last[1], last[2], last[0]) if last else None,
+        total=found[0].total if found else 0,
+        next=cursor_of(int(last.cost), int(last.requests), last.key_id) if last else None,
     )
 
 
 def as_csv(by: By, lines: Iterable[Line]) -> Iterator[str]:
     """Lines of comma-separated values, the head first."""
-    rows = ([line.id, line.name, *told(line.figures).values()] for line in lines)
-    yield from csv_lines([by, "name", *told(Figures())], rows)
+    yield csv_line([by, "name", *told(Figures())])
+    for line in lines:
+        yield csv_line([line.id, line.name, *told(line.figures).values()])
 
 
 async def _names(connection: AsyncConnection, by: By, ids: Collection[str]) -> dict[str, str]:
