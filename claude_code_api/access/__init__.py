@@ -10,6 +10,7 @@ from typing import Unpack
 import msgspec
 
 from claude_code_api.access import names
+from claude_code_api.access.admin_tokens import AdminToken, AdminTokens
 from claude_code_api.access.administrator import Administrator, Role
 from claude_code_api.access.administrators import Administrators
 from claude_code_api.access.api_key import ApiKey
@@ -38,9 +39,9 @@ from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.database import Database
 
 __all__ = [
-    "Access", "Administrator", "Administrators", "ApiKey", "ApiKeys", "CredentialRecord", "Credentials", "Enrolment",
-    "Imported", "Invitation", "Invitations", "KeyChanges", "ListedSession", "OwnPassword", "Role", "Rotation",
-    "SecondFactor", "SecondFactors", "Session", "Sessions", "SignIn", "SignedIn",
+    "Access", "AdminToken", "AdminTokens", "Administrator", "Administrators", "ApiKey", "ApiKeys", "CredentialRecord",
+    "Credentials", "Enrolment", "Imported", "Invitation", "Invitations", "KeyChanges", "ListedSession", "OwnPassword",
+    "Role", "Rotation", "SecondFactor", "SecondFactors", "Session", "Sessions", "SignIn", "SignedIn",
 ]  # fmt: skip
 
 
@@ -70,6 +71,7 @@ class Access:
         self.credentials = Credentials(database, vault, audit)
         self.administrators = Administrators(database, pepper, audit, hasher)
         self.sessions = Sessions(database, pepper, audit, settings)
+        self.admin_tokens = AdminTokens(database, pepper, audit)
         self.invitations = Invitations(database, pepper, audit, hasher)
         self.own_password = OwnPassword(self.administrators, audit, hasher)
         self.second_factors = SecondFactors(database, vault, pepper, audit, self.own_password)
@@ -97,6 +99,7 @@ class Access:
                     yield access
                 finally:
                     await access.sign_in.close()
+                    await access.admin_tokens.close()
 
     async def key_on_token(
         self, name: str, token: Secret, *, by: str = COMMAND_LINE, **limits: Unpack[KeyLimits]
