@@ -39,6 +39,25 @@ class TestMailbox:
         box.put(said(1))
         assert await box.take(0) == said(1)
 
+    async def test_silence_is_counted_from_the_last_message(self) -> None:
+        box = Mailbox()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number in range(3):
+            loop.call_later(0.05, box.put, said(number))
+            assert await box.take(0.08) == said(number)
+        with pytest.raises(TimeoutError):
+            await box.take(0.08)
+        assert loop.time() - began >= 0.22
+
+    async def test_a_shorter_patience_holds_behind_a_longer_one(self) -> None:
+        box = Mailbox()
+        asyncio.get_running_loop().call_soon(box.put, said(1))
+        assert await box.take(3600) == said(1)
+        async with asyncio.timeout(10):
+            with pytest.raises(TimeoutError):
+                await box.take(0.01)
+
     async def test_a_cancellation_that_comes_with_a_message_loses_neither(self) -> None:
         box = Mailbox()
         waiting = asyncio.create_task(box.take(10))

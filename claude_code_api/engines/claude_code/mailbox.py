@@ -11,11 +11,16 @@ Message = dict[str, Any]
 
 
 class Mailbox:
-    """An `asyncio.Queue` that is told its end, and costs a waiting reader one future and one timer."""
+    """An `asyncio.Queue` that is told its end, and costs a waiting reader one future.
+
+    One timer serves all waiting, and is set anew only when it fires: many a token comes alone.
+    """
 
     def __init__(self) -> None:
         self._messages: deque[Message] = deque()
         self._arrival: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def __len__(self) -> int:
@@ -28,6 +33,8 @@ class Mailbox:
     def close(self) -> None:
         """No more will come; what is there may still be taken."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._wake()
 
     def clear(self) -> None:
@@ -38,11 +45,10 @@ class Mailbox:
         if not self._messages and not self._closed:
             loop = asyncio.get_running_loop()
             self._arrival = loop.create_future()
-            deadline = loop.call_later(patience, self._wake)
-            try:
-                await self._arrival
-            finally:
-                deadline.cancel()
+            self._deadline = loop.time() + patience
+            if self._timer is None or self._timer.when() > self._deadline:
+                self._set_timer(loop)
+            await self._arrival
         if self._messages:
             return self._messages.popleft()
         if self._closed:
@@ -52,3 +58,17 @@ class Mailbox:
     def _wake(self) -> None:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._deadline, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._arrival is None or self._arrival.done():
+            return  # nobody waits
+        if loop.time() < self._deadline:  # something has come since the timer was set
+            self._set_timer(loop)
+        else:
+            self._wake()
