@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 from claude_code_api.errors import HeadersTooLarge, InvalidRequest, Overloaded, RequestFailure, RequestTimeout
 from claude_code_api.settings import Settings
 from claude_code_api.surface.exchange import ENDED, ClientDisconnected
+from claude_code_api.surface.outgoing import Outgoing
 
 LINGER = 2.0
 """Seconds in which a client may still send what we no longer read. Closed at once, a connection with unread data is
@@ -84,6 +85,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in Uvicorn
         super().connection_made(transport)
+        self._outgoing = Outgoing(transport, self.close_gently)
         excess = len(self.connections) - self._settings.max_connections
         if self._shared.stopping:
             transport.abort()
@@ -130,6 +132,7 @@ class Connection(HttpToolsProtocol):
             self.loop.call_soon(self._task.cancel)
 
     def _close(self) -> None:
+        self._outgoing.flush()
         # With unsent data, `close` would wait for a client that may never read it.
         if self.transport.get_write_buffer_size():
             self.transport.abort()
@@ -296,7 +299,7 @@ class Connection(HttpToolsProtocol):
         )
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.transport = _GentlyClosed(self)  # type: ignore[assignment]  # all of it that a cycle uses
+        cycle.transport = self._outgoing  # type: ignore[assignment]  # all of it that a cycle uses
         self._running = cycle
         self._shared.unoccupied.pop(self, None)
         self._task = task = self.loop.create_task(cycle.run_asgi(app))
@@ -368,20 +371,6 @@ class Connection(HttpToolsProtocol):
         else:
             pause = self._settings.body_timeout
             self._refuse(RequestTimeout(f"The request's body paused for over {pause:g} seconds."))
-
-
-class _GentlyClosed:
-    """A connection's transport as the answering side uses it."""
-
-    __slots__ = ("_connection", "is_closing", "write")
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.write = connection.transport.write
-        self.is_closing = connection.transport.is_closing
-
-    def close(self) -> None:
-        self._connection.close_gently()
 
 
 def _failure_of(fault: httptools.HttpParserError) -> RequestFailure:
