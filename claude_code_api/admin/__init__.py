@@ -3,50 +3,31 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
 
 import msgspec
 
 from claude_code_api.access import Access
 from claude_code_api.admin import cookies
-from claude_code_api.admin.action import Input, Parts
+from claude_code_api.admin.action import Parts
 from claude_code_api.admin.actions import ACTIONS
 from claude_code_api.admin.api import PREFIX, Routes, perform, taken
 from claude_code_api.admin.caller import Caller
+from claude_code_api.admin.described import described
 from claude_code_api.admin.forgery import READING, require_own_origin, require_token
+from claude_code_api.admin.sign_in import Me, SignInForm
 from claude_code_api.dialects.json_body import decode_json
 from claude_code_api.errors import MethodNotAllowed, NotFound, Unauthenticated
-from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.surface.asgi import Fields
 from claude_code_api.surface.body import read_body, require_json
 from claude_code_api.surface.body_budget import BodyBudget
+from claude_code_api.surface.description import Described
 from claude_code_api.surface.exchange import Exchange
 
 MAX_BODY = 256 * 1024
 MAX_BODIES = 8 * 1024 * 1024
 SESSION_PATH = PREFIX + "/session"
 ENTRANCES = ("/", "/auth", "/auth/")
-
-
-class SignIn(Input, frozen=True, kw_only=True):
-    username: str = "admin"
-    password: Secret
-    code: str | None = None
-
-
-class Me(msgspec.Struct, frozen=True):
-    """Who is signed in. `csrf_token` goes with every change, as `X-CSRF-Token`."""
-
-    name: str
-    role: str
-    csrf_token: str
-    ends_at: datetime
-
-    @classmethod
-    def of(cls, caller: Caller) -> Me:
-        session = caller.own_session()
-        return cls(session.administrator.name, caller.role, session.csrf_token.reveal(), session.ends_at)
 
 
 class Admin:
@@ -72,6 +53,9 @@ class Admin:
             await perform(exchange, action, in_path, body, self.parts, caller)
         else:
             raise NotFound("There is no such page.")
+
+    def described(self) -> Described:
+        return described()
 
     async def bucket(self, exchange: Exchange) -> str | None:
         """What requests of a session, and of a device from which somebody signed in before, are counted by in place of
@@ -105,7 +89,7 @@ class Admin:
         if exchange.method == "POST":
             require_own_origin(exchange, origin, told=False)
             given = decode_json(await self._json(exchange), msgspec.json.Decoder(dict), 2)
-            caller, headers = await self.sign_in(exchange, taken(given, SignIn, strict=True))
+            caller, headers = await self.sign_in(exchange, taken(given, SignInForm, strict=True))
             await exchange.answer(201, msgspec.json.encode(Me.of(caller)), headers)
         elif exchange.method in READING:
             await exchange.answer(200, msgspec.json.encode(Me.of(await self.caller(exchange))))
@@ -116,7 +100,7 @@ class Admin:
         else:
             raise MethodNotAllowed("This endpoint answers GET, POST, DELETE.")
 
-    async def sign_in(self, exchange: Exchange, given: SignIn) -> tuple[Caller, Fields]:
+    async def sign_in(self, exchange: Exchange, given: SignInForm) -> tuple[Caller, Fields]:
         """A new session, and its cookies. What was signed in before on this device is signed out."""
         before = cookies.given(exchange, cookies.SESSION)
         signed_in = await self.parts.access.sign_in.attempt(

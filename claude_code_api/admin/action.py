@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
@@ -19,6 +19,14 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class Nothing(Input, frozen=True, kw_only=True):
     """No fields."""
+
+
+class Download(msgspec.Struct, frozen=True):
+    """What an action gives as a file, piece by piece."""
+
+    name: str
+    content_type: bytes
+    chunks: AsyncGenerator[bytes, None]
 
 
 class Parts(msgspec.Struct, frozen=True):

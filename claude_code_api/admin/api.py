@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from claude_code_api.admin.action import Action, Parts
+from claude_code_api.admin.action import Action, Download, Parts
 from claude_code_api.admin.caller import Caller
 from claude_code_api.dialects.json_body import decode_json, not_of_the_type
 from claude_code_api.errors import InvalidRequest, MethodNotAllowed, NotFound
@@ -63,10 +64,23 @@ async def perform(
             raise InvalidRequest(f"`{name}` stands in the path.", param=name)
         given[name] = value
     made = await action(parts, caller, taken(given, action.takes, strict=not reads))
+    if isinstance(made, Download):
+        await download(exchange, made)
+        return
     headers = []
     if version := getattr(made, "version", None):
         headers.append((b"etag", b'"%s"' % version.encode()))
     await exchange.answer(action.status, b"" if made is None else msgspec.json.encode(made), headers)
+
+
+async def download(exchange: Exchange, made: Download) -> None:
+    """Answers with a file, which the browser keeps rather than shows."""
+    disposition = f'attachment; filename="{made.name}"'.encode()
+    await exchange.begin(200, [(b"content-type", made.content_type), (b"content-disposition", disposition)])
+    async with aclosing(made.chunks) as chunks:
+        async for chunk in chunks:
+            await exchange.write(chunk, more=True)
+    await exchange.write(b"", more=False)
 
 
 def query(exchange: Exchange) -> dict[str, Any]:

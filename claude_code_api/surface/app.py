@@ -16,6 +16,7 @@ from claude_code_api.surface.body_budget import BodyBudget
 from claude_code_api.surface.chat import Chat
 from claude_code_api.surface.client import Proxies
 from claude_code_api.surface.cors import Cors
+from claude_code_api.surface.description import Described
 from claude_code_api.surface.documentation import documentation
 from claude_code_api.surface.encryption_rule import HttpsAddress, is_admin_path, require_encryption
 from claude_code_api.surface.exchange import Exchange
@@ -46,6 +47,10 @@ class AdminSide(Protocol):
         """Answers, or raises the RequestFailure that is to be answered with."""
         ...
 
+    def described(self) -> Described:
+        """Its part of the interface's description."""
+        ...
+
     async def bucket(self, exchange: Exchange) -> str | None:
         """What its requests are counted by, where that is not the address."""
         ...
@@ -67,11 +72,12 @@ class App:
         self._by_address, self._by_key = RateLimits(), RateLimits()
         self._https = HttpsAddress(settings.https_port, (settings.host,), settings.public_url)
         bodies = BodyBudget(settings.max_bodies_bytes, settings.max_body_bytes)
+        documents = documentation(_HEALTH, admin.described() if admin else None)
         self._routes: dict[str, tuple[str, Handler]] = {
             "/v1/chat/completions": ("POST", self._with_key(Chat(settings, gateway, bodies))),
             "/v1/models": ("GET", self._with_key(self._models)),
             **{path: ("GET", self._ready if path.endswith("/ready") else self._alive) for path in _HEALTH},
-            **{path: ("GET", handler) for path, handler in documentation(_HEALTH).items()},
+            **{path: ("GET", handler) for path, handler in documents.items()},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

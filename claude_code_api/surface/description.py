@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 TITLE = "Claude Code API"
 _ABOUT = "An OpenAI-compatible API in front of Claude Code. A program needs an API key of the gateway's own."
-_REF = "#/components/schemas/{name}"
+REF = "#/components/schemas/{name}"
 
 EXAMPLE = {"model": "sonnet", "messages": [{"role": "user", "content": "Hello"}]}
 _EXAMPLE_STREAM = 'data: {"id":"chatcmpl-…","object":"chat.completion.chunk", …}\n\ndata: [DONE]\n\n'
@@ -25,8 +25,11 @@ _REASONS = {
     400: "The request is wrong; `param` names the field.",
     401: "No API key, or none that is valid.",
     403: "The key may not do this, or the way must be encrypted.",
-    404: "There is no such model or endpoint.",
+    404: "There is no such model, record or endpoint.",
+    405: "The endpoint answers other methods.",
     408: "The request came too slowly.",
+    409: "It contradicts what is there.",
+    412: "It is not (any more) as it was seen; `If-Match` names the version.",
     413: "The body is too large.",
     415: "The body is no JSON, or packed in an unknown way.",
     429: "Too many requests; `Retry-After` tells when to come back.",
@@ -42,10 +45,19 @@ _STATUS = {"type": "object", "properties": {"status": {"const": "ok"}}, "require
 _NO_KEY: list[Json] = []
 
 
-def description(health_paths: Iterable[str]) -> Json:
-    """The whole document. It tells nothing of this installation."""
+class Described(msgspec.Struct, frozen=True):
+    """Paths, shapes and ways to say who one is, of another part of the interface."""
+
+    paths: Json
+    schemas: Json
+    security_schemes: Json
+
+
+def description(health_paths: Iterable[str], more: Described | None = None) -> Json:
+    """The whole document, with `more` behind. It tells nothing of this installation."""
+    more = more or Described({}, {}, {})
     types = (Request, Completion, ModelList, ModelCard, Error)
-    refs, schemas = msgspec.json.schema_components(types, ref_template=_REF)
+    refs, schemas = msgspec.json.schema_components(types, ref_template=REF)
     shapes = dict(zip(types, refs, strict=True))
     for struct, rows in REFUSED.items():
         for row in rows:  # anything else is refused
@@ -85,13 +97,14 @@ def description(health_paths: Iterable[str]) -> Json:
         "info": {"title": TITLE, "version": "1", "description": _ABOUT},
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"header": []}],
-        "paths": paths,
+        "paths": paths | more.paths,
         "components": {
-            "schemas": schemas,
+            "schemas": schemas | more.schemas,
             "responses": {str(status): _refusal(status, shapes[Error]) for status in _REASONS},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer sk-…`"},
                 "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                **more.security_schemes,
             },
         },
     }
@@ -102,13 +115,15 @@ def _json(schema: Json, example: object = None) -> Json:
 
 
 def _operation(summary: str, identifier: str, answer: Json, refusals: Iterable[int]) -> Json:
+    return {"summary": summary, "operationId": identifier, "responses": answers(200, answer, refusals)}
+
+
+def answers(status: int, answer: Json | None, refusals: Iterable[int]) -> Json:
+    """The answer (None: without a body) and the refusals that an operation has."""
+    content = {"content": _json(answer)} if answer else {}
     return {
-        "summary": summary,
-        "operationId": identifier,
-        "responses": {
-            "200": {"description": "The answer.", "content": _json(answer)},
-            **{str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(refusals)},
-        },
+        str(status): {"description": "The answer.", **content},
+        **{str(refused): {"$ref": f"#/components/responses/{refused}"} for refused in sorted(refusals)},
     }
 
 

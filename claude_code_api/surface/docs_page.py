@@ -50,10 +50,22 @@ def _operation(body: Element, method: str, path: str, operation: Json, refusals:
     _prose(SubElement(section, "p"), f"{operation['summary']}. {operation.get('description', '')}{without_key}")
     if "requestBody" in operation:
         asked = operation["requestBody"]["content"]["application/json"]
-        _kinds(SubElement(section, "p"), "Takes ", asked["schema"])
-        SubElement(section, "pre").text = json.dumps(asked["example"], indent=2)
-    answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
-    _kinds(SubElement(section, "p"), "Answers ", answer)
+        if "example" in asked:
+            _kinds(SubElement(section, "p"), "Takes ", asked["schema"])
+            SubElement(section, "pre").text = json.dumps(asked["example"], indent=2)
+        elif "properties" in asked["schema"]:
+            _fields(section, "Takes", asked["schema"])
+        else:
+            _kinds(SubElement(section, "p"), "Takes ", asked["schema"])
+    if parameters := operation.get("parameters"):
+        shape = {
+            "properties": {each["name"]: each["schema"] for each in parameters},
+            "required": [each["name"] for each in parameters if each["required"]],
+        }
+        _fields(section, "In the path, the query or a header", shape)
+    for content_type, answer in next(iter(operation["responses"].values())).get("content", {}).items():
+        if content_type == "application/json":
+            _kinds(SubElement(section, "p"), "Answers ", answer["schema"])
     refused = SubElement(SubElement(section, "details"), "table")
     refused_title = Element("summary")
     refused_title.text = "Errors"
@@ -70,6 +82,15 @@ def _shape(body: Element, name: str, schema: Json) -> None:
     SubElement(SubElement(section, "h3"), "code").text = name
     if "description" in schema:
         _prose(SubElement(section, "p"), schema["description"])
+    _table(section, schema)
+
+
+def _fields(section: Element, title: str, schema: Json) -> None:
+    SubElement(section, "p").text = f"{title}:"
+    _table(section, schema)
+
+
+def _table(section: Element, schema: Json) -> None:
     table = SubElement(section, "table")
     for field, kind in schema.get("properties", {}).items():
         row = SubElement(table, "tr")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from functools import cache
 from importlib.resources import files
 
 import msgspec
 
-from claude_code_api.surface.description import description
+from claude_code_api.surface.description import Described, Json, description
 from claude_code_api.surface.docs_page import docs_page
 from claude_code_api.surface.exchange import Exchange
 
@@ -17,16 +16,13 @@ POLICY = b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'n
 Handler = Callable[[Exchange], Awaitable[None]]
 
 
-def documentation(health_paths: Iterable[str]) -> dict[str, Handler]:
-    """What answers under which path."""
-    return {
-        path: _handler(body, content_type) for path, (body, content_type) in _pages(frozenset(health_paths)).items()
-    }
+def documentation(health_paths: Iterable[str], more: Described | None = None) -> dict[str, Handler]:
+    """What answers under which path; `more` is described behind the rest."""
+    pages = _pages(description(health_paths, more))
+    return {path: _handler(body, content_type) for path, (body, content_type) in pages.items()}
 
 
-@cache
-def _pages(health_paths: frozenset[str]) -> dict[str, tuple[bytes, bytes]]:
-    described = description(health_paths)
+def _pages(described: Json) -> dict[str, tuple[bytes, bytes]]:
     style = files("claude_code_api.surface").joinpath("pages", "docs.css").read_bytes()
     return {
         "/openapi.json": (msgspec.json.encode(described), b"application/json"),

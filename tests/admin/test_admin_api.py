@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import httpx2
 import pytest
-from browsing import API
-from gateways import Gateway
+from browsing import API, PASSWORD, sign_in
+from gateways import Gateway, StartGateway
 
+from claude_code_api.admin.actions import ACTIONS
+from claude_code_api.secret import Secret
 from claude_code_api.stand_in import oauth_token
 
 
@@ -85,3 +87,56 @@ def test_what_is_wrong_is_told_in_the_same_shape(owner: httpx2.Client, method: s
     answer = owner.request(method, f"{API}{path}")
     assert answer.status_code == status, answer.text
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_every_action_is_described(owner: httpx2.Client) -> None:
+    paths = owner.get("/openapi.json").json()["paths"]
+    assert {(each.method.lower(), API + each.path) for each in ACTIONS} <= {
+        (method, path) for path, operations in paths.items() for method in operations
+    }
+    assert "csrf" in str(paths[f"{API}/keys"]["post"]["security"])
+    assert "/admin/api/v1/session" in owner.get("/docs").text
+
+
+def test_settings_are_told_without_secrets(owner: httpx2.Client) -> None:
+    answer = owner.get(f"{API}/settings")
+    assert PASSWORD not in answer.text
+    told = {each["name"]: each for each in answer.json()["data"]}
+    assert (told["admin_password"]["value"], told["admin_password"]["is_secret"]) == ("given", True)
+    assert (told["rate_limit_per_ip"]["value"], told["rate_limit_per_ip"]["is_default"]) == ("off", False)
+
+
+def test_a_changed_password_ends_all_other_sessions_and_keeps_this_one(
+    start_gateway: StartGateway,
+) -> None:
+    with start_gateway(admin_password=Secret(PASSWORD)) as gateway:
+        own = {"base_url": gateway.https_url, "verify": gateway.tls(), "headers": {"origin": gateway.https_url}}
+        with httpx2.Client(**own) as here, httpx2.Client(**own) as there:
+            here.headers["x-csrf-token"] = sign_in(here).json()["csrf_token"]
+            sign_in(there)
+            assert len(here.get(f"{API}/sessions").json()["data"]) == 2
+            body = {"current": PASSWORD, "new": "another long and good one 4"}
+            assert here.post(f"{API}/account/password", json=body).status_code == 204
+            assert here.get(f"{API}/session").status_code == 200
+            assert there.get(f"{API}/session").status_code == 401
+            assert sign_in(there).status_code == 401
+            assert sign_in(there, body["new"]).status_code == 201
+
+
+def test_usage_is_told_and_given_as_a_file(owner: httpx2.Client) -> None:
+    assert owner.get(f"{API}/usage", params={"by": "day"}).json()["by"] == "day"
+    assert len(owner.get(f"{API}/usage/overview").json()["hour"]["points"]) == 60
+    file = owner.get(f"{API}/usage/export", params={"by": "model"})
+    assert file.headers["content-disposition"] == 'attachment; filename="usage-by-model.csv"'
+    assert file.text.startswith("model,name,requests,")
+
+
+def test_an_invitation_names_a_role_and_is_taken_back(owner: httpx2.Client) -> None:
+    made = owner.post(f"{API}/invitations", json={"name": "Anna", "role": "viewer"})
+    assert made.status_code == 201
+    invitation = made.json()["invitation"]
+    listed = owner.get(f"{API}/administrators")
+    assert [each["name"] for each in listed.json()["invitations"]] == ["anna"]
+    assert made.json()["token"] not in listed.text
+    assert owner.delete(f"{API}/invitations/{invitation['id']}").status_code == 204
+    assert not owner.get(f"{API}/administrators").json()["invitations"]
