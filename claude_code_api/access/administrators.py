@@ -10,7 +10,9 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
+import msgspec
 from sqlalchemy import delete, exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claude_code_api.access import endings, names
 from claude_code_api.access.administrator import LONGEST_NAME_GIVEN, Administrator, Role, checked, grants, plain
@@ -48,6 +50,11 @@ class Administrators:
         async with self._database.read() as connection:
             rows = await connection.execute(select(*_COLUMNS).order_by(*order))
             return [Administrator(**row) for row in rows.mappings()]
+
+    async def get(self, name: str) -> Administrator:
+        """NotFound for an unknown name."""
+        async with self._database.read() as connection:
+            return await find_administrator(connection, name)
 
     async def has_owner(self) -> bool:
         async with self._database.read() as connection:
@@ -118,27 +125,29 @@ class Administrators:
         NotFound for an unknown name, Conflict for the last owner.
         """
         async with self._audit.change(by, announced=True) as change:
-            row = await _found(change, name)
-            if row["role"] == role:
-                return Administrator(**row)
-            await _not_the_last_owner(change, row)
-            this = administrators.c.id == row["id"]
+            owners = await _owners(change.connection)
+            found = await find_administrator(change.connection, name)
+            if found.role == role:
+                return found
+            _not_the_last_of(owners, found)
+            this = administrators.c.id == found.id
             await change.connection.execute(administrators.update().where(this).values(role=role))
-            await change.note("administrator.role_set", row["id"], name=row["name"], role=role, before=row["role"])
-            await endings.revoke_tokens(change, row["id"], [each for each in get_args(Role) if not grants(role, each)])
-        return Administrator(**{**row, "role": role})
+            await change.note("administrator.role_set", found.id, name=found.name, role=role, before=found.role)
+            await endings.revoke_tokens(change, found.id, [each for each in get_args(Role) if not grants(role, each)])
+        return msgspec.structs.replace(found, role=role)
 
     async def remove(self, name: str, *, by: str = COMMAND_LINE) -> Administrator:
         """With his sessions, second factor and tokens. NotFound for an unknown name, Conflict for the last owner."""
         async with self._audit.change(by, announced=True) as change:
-            row = await _found(change, name)
-            await _not_the_last_owner(change, row)
-            await endings.end_sessions(change, row["id"])
-            await endings.turn_off_second_factor(change, row["id"], row["name"])
-            await endings.revoke_tokens(change, row["id"], get_args(Role))
-            await change.connection.execute(delete(administrators).where(administrators.c.id == row["id"]))
-            await change.note("administrator.removed", row["id"], name=row["name"], role=row["role"])
-        return Administrator(**row)
+            owners = await _owners(change.connection)
+            found = await find_administrator(change.connection, name)
+            _not_the_last_of(owners, found)
+            await endings.end_sessions(change, found.id)
+            await endings.turn_off_second_factor(change, found.id, found.name)
+            await endings.revoke_tokens(change, found.id, get_args(Role))
+            await change.connection.execute(delete(administrators).where(administrators.c.id == found.id))
+            await change.note("administrator.removed", found.id, name=found.name, role=found.role)
+        return found
 
     # --- the one-time link ------------------------------------------------------------------------------
 
@@ -205,19 +214,25 @@ class Administrators:
         return mac.digest()
 
 
-async def _found(change: Change, name: str) -> dict[str, Any]:
+async def find_administrator(connection: AsyncConnection, name: str) -> Administrator:
+    """The same as a part of a transaction; locked until it ends, where it writes."""
     wanted = plain(name) if len(name) <= LONGEST_NAME_GIVEN else ""
     query = select(*_COLUMNS).where(administrators.c.name == wanted).with_for_update()
-    row = (await change.connection.execute(query)).mappings().one_or_none()
+    row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no administrator {wanted[: names.LONGEST]!r}.", param="name")
-    return dict(row)
+    return Administrator(**row)
 
 
-async def _not_the_last_owner(change: Change, row: dict[str, Any]) -> None:
-    owners = select(administrators.c.id).where(administrators.c.role == "owner").with_for_update()
-    if list(await change.connection.scalars(owners)) == [row["id"]]:
-        raise Conflict(f"{row['name']!r} is the last owner; make another one first.", code="last_owner")
+async def _owners(connection: AsyncConnection) -> list[str]:
+    """Their ids, locked until the transaction ends, always in one order: of two who leave, one waits for the other."""
+    owners = select(administrators.c.id).where(administrators.c.role == "owner").order_by(administrators.c.id)
+    return list(await connection.scalars(owners.with_for_update()))
+
+
+def _not_the_last_of(owners: list[str], administrator: Administrator) -> None:
+    if owners == [administrator.id]:
+        raise Conflict(f"{administrator.name!r} is the last owner; make another one first.", code="last_owner")
 
 
 def _no_such_link() -> Unauthenticated:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, delete, exists, select
 from claude_code_api.access import names
 from claude_code_api.access.administrator import Administrator, Role, checked
 from claude_code_api.access.keyed_hash import KeyedHash
+from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.password_hash import PasswordHasher
 from claude_code_api.access.password_rules import check_strength
 from claude_code_api.audit import AuditLog
@@ -46,7 +47,7 @@ class Invitations:
         self._hasher = hasher
         self._hash = KeyedHash(pepper, "invitations")
 
-    async def invite(self, name: str, role: Role, *, by: str) -> tuple[Invitation, Secret]:
+    async def invite(self, name: str, role: Role, *, by: str = COMMAND_LINE) -> tuple[Invitation, Secret]:
         """And the token, which cannot be had again; one from before for the same name ends.
 
         InvalidRequest for a name that cannot be, Conflict where there is one of this name, or no owner yet.
@@ -85,7 +86,7 @@ class Invitations:
             rows = await connection.execute(query.order_by(invitations.c.created_at, invitations.c.id))
             return [Invitation(**row) for row in rows.mappings()]
 
-    async def withdraw(self, invitation_id: str, *, by: str) -> None:
+    async def withdraw(self, invitation_id: str, *, by: str = COMMAND_LINE) -> None:
         """NotFound for one that is used, or never was."""
         this = invitations.c.id == invitation_id
         async with self._audit.change(by) as change:

@@ -17,9 +17,11 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claude_code_api.access import one_time_codes
-from claude_code_api.access.administrator import Administrator, plain
+from claude_code_api.access.administrator import Administrator
+from claude_code_api.access.administrators import find_administrator
 from claude_code_api.access.endings import turn_off_second_factor
 from claude_code_api.access.keyed_hash import KeyedHash
+from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.one_time_codes import RECOVERY_CODES, is_of_time, new_recovery_code, steps_of, typed
 from claude_code_api.access.own_password import OwnPassword
 from claude_code_api.access.stored_vault import StoredVault
@@ -28,7 +30,7 @@ from claude_code_api.audit import AuditLog, Change
 from claude_code_api.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
 from claude_code_api.secret import Secret
 from claude_code_api.storage.database import Database
-from claude_code_api.storage.tables import administrators, recovery_codes, second_factors
+from claude_code_api.storage.tables import recovery_codes, second_factors
 
 ISSUER = "Claude Code API"
 CONFIRM_WITHIN = timedelta(hours=1)
@@ -135,14 +137,11 @@ class SecondFactors:
             await change.note("second_factor.new_recovery_codes", administrator.id, name=administrator.name)
             return await self._new_codes(change, administrator.id)
 
-    async def reset(self, name: str, *, by: str) -> bool:
+    async def reset(self, name: str, *, by: str = COMMAND_LINE) -> bool:
         """Turns it off for somebody else; whether there was one. NotFound for an unknown name."""
-        name = plain(name)
         async with self._audit.change(by) as change:
-            this = select(administrators.c.id).where(administrators.c.name == name)
-            if (identifier := await change.connection.scalar(this)) is None:
-                raise NotFound(f"There is no administrator {name!r}.")
-            return await turn_off_second_factor(change, identifier, name)
+            administrator = await find_administrator(change.connection, name)
+            return await turn_off_second_factor(change, administrator.id, administrator.name)
 
     # --- at a sign-in -----------------------------------------------------------------------------------
 

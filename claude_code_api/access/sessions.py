@@ -15,6 +15,7 @@ from sqlalchemy import RowMapping, delete, or_, select
 from claude_code_api.access import endings, names
 from claude_code_api.access.administrator import Administrator
 from claude_code_api.access.keyed_hash import KeyedHash
+from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.audit import AuditLog, Change
 from claude_code_api.errors import NotFound, StorageFailure, Unauthenticated
 from claude_code_api.operations.addresses import shortened
@@ -134,7 +135,7 @@ class Sessions:
             rows = await connection.execute(query.order_by(admin_sessions.c.last_used_at.desc(), admin_sessions.c.id))
             return [ListedSession(**self._told(row)) for row in rows.mappings() if self._is_live(row, now)]
 
-    async def end(self, session_id: str, *, by: str, administrator_id: str | None = None) -> None:
+    async def end(self, session_id: str, *, by: str = COMMAND_LINE, administrator_id: str | None = None) -> None:
         """Its secret is good for nothing when this returns. NotFound, also for one that is not this administrator's."""
         this = admin_sessions.c.id == session_id
         if administrator_id is not None:
@@ -143,7 +144,7 @@ class Sessions:
             if not await endings.end_these_sessions(change, this):
                 raise NotFound("There is no such session (any more).", param="session")
 
-    async def end_all(self, administrator_id: str, except_id: str | None = None, *, by: str) -> int:
+    async def end_all(self, administrator_id: str, except_id: str | None = None, *, by: str = COMMAND_LINE) -> int:
         """Ends an administrator's sessions, but for the one that is named; how many they were."""
         async with self._audit.change(by) as change:
             return await endings.end_sessions(change, administrator_id, except_id)

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -21,6 +21,8 @@ T = TypeVar("T")
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Directory for everything that is kept [./data].")
 ]
+Role = Literal["owner", "admin", "viewer"]
+"""As in `access`, which takes a second to load."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

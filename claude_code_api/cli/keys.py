@@ -32,8 +32,10 @@ LONGEST_DAYS = 36_500
 """A hundred years; dates end with the year 9999."""
 
 
-def duration(text: str) -> timedelta:
-    """`30m`, `24h`, `7d`, … as a time; BadParameter for anything else."""
+def duration(text: str | timedelta) -> timedelta:
+    """`30m`, `24h`, `7d`, … as a time; BadParameter for anything else. A default comes here too, as it is."""
+    if isinstance(text, timedelta):
+        return text
     found = re.fullmatch(r"(\d{1,9})([smhd])", text)
     time = timedelta(**{UNITS[found[2]]: int(found[1])}) if found else timedelta.max
     if time > timedelta(days=LONGEST_DAYS):

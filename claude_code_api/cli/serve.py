@@ -107,10 +107,10 @@ async def _advice(gateway: Running, settings: Settings) -> list[str]:
     return lines
 
 
-def setup_link(settings: Settings, https_url: str, token: Secret) -> str:
+def setup_link(settings: Settings, https_url: str, token: Secret, page: str = "setup") -> str:
     """The token stands behind `#`, which a browser sends to nobody: so no log, proxy or referrer gets it."""
     public = settings.public_url if settings.public_url and settings.public_url.startswith("https:") else https_url
-    return f"{public}/admin/setup#token={token.reveal()}"
+    return f"{public}/admin/{page}#token={token.reveal()}"
 
 
 def _command() -> str:

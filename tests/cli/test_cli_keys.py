@@ -138,3 +138,19 @@ def test_the_longest_time_is_taken_and_a_longer_one_told_of(run: Any) -> None:
     assert (ran.status, ran.out) == (2, "")
     assert "'--expires'" in ran.err
     assert "36500d at the longest" in ran.err
+
+
+@pytest.mark.policy("K3")
+def test_a_rotated_key_is_good_for_a_day_longer_unless_told_otherwise(run: Any, data_dir: Path) -> None:
+    old = run("keys", "create", "program", "--credential", "main").out.strip()
+    ran = run("keys", "rotate", "program")
+    new = ran.out.strip()
+    assert "is good until" in ran.err
+    ends = verify(data_dir, old).expires_at
+    assert ends is not None
+    assert timedelta(hours=23) < ends - datetime.now(UTC) <= timedelta(hours=24)
+    told = run("keys", "rotate", verify(data_dir, new).id, "--grace", "0s", "--json").json
+    assert told["replaced"]["revoked_at"]
+    with pytest.raises(Unauthenticated):
+        verify(data_dir, new)
+    verify(data_dir, told["key"])

@@ -19,7 +19,9 @@ from claude_code_api.stand_in import oauth_token
 
 COMMANDS = [
     ["serve"], ["demo"], ["doctor"], ["import"], ["backup"], ["restore"],
-    *(["admin", name] for name in ("list", "set-password")),
+    *(["admin", name] for name in ("list", "set-password", "add", "remove", "set-role", "reset-second-factor")),
+    *(["admin", "tokens", name] for name in ("create", "list", "revoke")),
+    *(["admin", "sessions", name] for name in ("list", "end")),
     *(["audit", name] for name in ("list", "verify")),
     *(["credentials", name] for name in ("add", "list", "test", "replace", "remove")),
     *(["keys", name] for name in ("create", "list", "show", "revoke", "rotate")),
@@ -30,11 +32,12 @@ every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
 
 def test_every_command_is_there() -> None:
-    tree: Any = get_command(app)
-    found = []
-    for name, command in tree.commands.items():
-        found += [[name, each] for each in command.commands] if hasattr(command, "commands") else [[name]]
-    assert sorted(found) == sorted(COMMANDS)
+    def below(command: Any, *words: str) -> list[list[str]]:
+        if not hasattr(command, "commands"):
+            return [list(words)]
+        return [each for name, inner in command.commands.items() for each in below(inner, *words, name)]
+
+    assert sorted(below(get_command(app))) == sorted(COMMANDS)
 
 
 @every_command
