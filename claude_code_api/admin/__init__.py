@@ -23,6 +23,7 @@ from claude_code_api.surface.body import read_body, require_json
 from claude_code_api.surface.body_budget import BodyBudget
 from claude_code_api.surface.description import Described
 from claude_code_api.surface.exchange import Exchange
+from claude_code_api.surface.presented_key import presented_key
 
 MAX_BODY = 256 * 1024
 MAX_BODIES = 8 * 1024 * 1024
@@ -68,11 +69,14 @@ class Admin:
         return device and "device:" + device
 
     async def caller(self, exchange: Exchange) -> Caller:
-        """Unauthenticated where nobody is signed in."""
-        secret = cookies.given(exchange, cookies.SESSION)
-        if secret is None:
+        """A script by its token, else an administrator by the cookie. Unauthenticated where there is neither."""
+        access = self.parts.access
+        if token := presented_key(exchange.fields):
+            caller = Caller.of_script(await access.admin_tokens.check(token, address=exchange.client.address))
+        elif secret := cookies.given(exchange, cookies.SESSION):
+            caller = Caller.of(await access.sessions.check(secret))
+        else:
             raise Unauthenticated("Nobody is signed in: sign in at /admin/login.", code="not_signed_in")
-        caller = Caller.of(await self.parts.access.sessions.check(secret))
         exchange.notes["administrator"] = caller.actor
         return caller
 

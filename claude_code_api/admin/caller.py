@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
-from claude_code_api.access.administrator import Role
-from claude_code_api.access.sessions import Session
+from claude_code_api.access import AdminToken, Role, Session
+from claude_code_api.access.administrator import grants
 from claude_code_api.errors import PermissionDenied
-
-RANK: Final[dict[Role, int]] = {"viewer": 0, "admin": 1, "owner": 2}
-"""Each role may do what those before it may."""
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +20,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, session: Session) -> Caller:
         return cls(actor=session.administrator.actor, role=session.administrator.role, session=session)
 
+    @classmethod
+    def of_script(cls, token: AdminToken) -> Caller:
+        return cls(actor=token.actor, role=token.role)
+
     def may(self, role: Role) -> bool:
-        return RANK[self.role] >= RANK[role]
+        return grants(self.role, role)
 
     def require(self, role: Role) -> None:
         """PermissionDenied where it takes more than this caller's role."""

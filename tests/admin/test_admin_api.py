@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 import httpx2
 import pytest
 from browsing import API, PASSWORD, sign_in
@@ -10,6 +13,8 @@ from gateways import Gateway, StartGateway
 from claude_code_api.admin.actions import ACTIONS
 from claude_code_api.secret import Secret
 from claude_code_api.stand_in import oauth_token
+
+Browser = Callable[..., httpx2.Client]
 
 
 def test_a_key_is_made_on_a_new_token_in_one_step_and_works(owner: httpx2.Client, gateway: Gateway) -> None:
@@ -140,3 +145,42 @@ def test_an_invitation_names_a_role_and_is_taken_back(owner: httpx2.Client) -> N
     assert made.json()["token"] not in listed.text
     assert owner.delete(f"{API}/invitations/{invitation['id']}").status_code == 204
     assert not owner.get(f"{API}/administrators").json()["invitations"]
+
+
+@pytest.mark.policy("L1")
+def test_the_audit_log_is_read_proved_and_given_as_a_file(owner: httpx2.Client) -> None:
+    owner.post(f"{API}/credentials", json={"name": "=noted", "token": oauth_token("noted")}).raise_for_status()
+    page = owner.get(f"{API}/audit", params={"action": "credential", "limit": 1}).json()
+    (entry,) = page["items"]
+    assert (entry["action"], entry["actor"]) == ("credential.added", "administrator admin")
+    assert owner.get(f"{API}/audit/state").json()["intact"] in (None, True)
+    assert owner.post(f"{API}/audit/verify").json()["intact"] is True
+    lines = owner.get(f"{API}/audit/export", params={"format": "jsonl"}).text.splitlines()
+    assert json.loads(lines[-1])["number"] >= entry["number"]
+    assert owner.get(f"{API}/audit/export").text.startswith("number,at,actor,action,target,details,code\r\n")
+
+
+def test_a_script_does_with_a_token_what_its_role_allows_without_cookie_and_origin(
+    owner: httpx2.Client, browser: Browser
+) -> None:
+    made = owner.post(f"{API}/tokens", json={"name": "script", "role": "viewer"})
+    assert made.status_code == 201
+    token = made.json()["token"]
+    assert token.startswith("adm-")
+    assert token not in owner.get(f"{API}/tokens").text
+    script = browser(authorization=f"Bearer {token}", origin="https://elsewhere.example")
+    assert script.get(f"{API}/keys").status_code == 200
+    refused = script.post(f"{API}/keys", json={"name": "x", "credential": "y"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_required")
+    assert script.get(f"{API}/session").json()["error"]["code"] == "session_required"
+    owner.post(f"{API}/tokens/{made.json()['record']['id']}/revoke").raise_for_status()
+    assert script.get(f"{API}/keys").status_code == 401
+
+
+def test_a_token_makes_no_tokens_and_is_no_api_key(owner: httpx2.Client, browser: Browser, gateway: Gateway) -> None:
+    token = owner.post(f"{API}/tokens", json={"name": "high", "role": "owner"}).json()["token"]
+    script = browser(authorization=f"Bearer {token}")
+    refused = script.post(f"{API}/tokens", json={"name": "more", "role": "owner"})
+    assert refused.json()["error"]["code"] == "session_required"
+    assert script.get("/v1/models").status_code == 401
+    assert browser(authorization=f"Bearer {gateway.key()}").get(f"{API}/keys").status_code == 401
