@@ -134,6 +134,18 @@ async function* events(body) {
   }
 }
 
+// --- the token of a one-time link, which a browser sends to nobody ----------------------------------------
+
+for (const form of all("form[data-token]")) {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token) {
+    const field = document.getElementById(form.dataset.token);
+    field.value = token;
+    field.closest(".field").hidden = true;
+    history.replaceState(null, "", location.pathname);
+  }
+}
+
 // --- who listens ----------------------------------------------------------------------------------------
 
 document.addEventListener("click", (event) => {
