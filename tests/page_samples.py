@@ -151,7 +151,6 @@ USE = {
     "self_signed": True,
     "certificate": "data/tls/certificate.pem",
     "base_url": "https://gateway.example:8443/v1",
-    "programs": [("Open WebUI", "Settings → Connections → OpenAI API"), ("Aider", "OPENAI_API_BASE")],
 }
 
 ENTRIES = [
@@ -451,17 +450,23 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
     "credential-new": (
         "credential_new.html",
         owner("credentials"),
-        {"form": NO_FORM, "terms": "Whose account a token belongs to answers for what is done with it."},
+        {"form": NO_FORM},
     ),
     "credential": (
         "credential.html",
         owner("credentials"),
-        {"credential": CREDENTIALS[1], "keys": KEYS[:3], "form": NO_FORM},
+        {
+            "credential": CREDENTIALS[1],
+            "keys": KEYS[:3],
+            "total": 12,
+            "naming": Form("rename"),
+            "replacing": Form("replace"),
+        },
     ),
     "credential-unused": (
         "credential.html",
         owner("credentials"),
-        {"credential": CREDENTIALS[2], "keys": [], "form": NO_FORM},
+        {"credential": CREDENTIALS[2], "keys": [], "total": 0, "naming": Form("rename"), "replacing": Form("replace")},
     ),
     "usage": (
         "usage.html",
@@ -589,6 +594,7 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
             "snippet": 'curl -H "Authorization: Bearer $ADMIN_TOKEN" https://gateway.example:8443/admin/api/v1/keys',
         },
     ),
+    "again": ("again.html", NOBODY, {}),
     "error": (
         "error.html",
         owner(""),

@@ -14,6 +14,7 @@ from claude_code_api.admin.api import PREFIX, Routes, perform, taken
 from claude_code_api.admin.caller import Caller
 from claude_code_api.admin.described import described
 from claude_code_api.admin.forgery import READING, require_own_origin, require_token
+from claude_code_api.admin.pages.serving import Pages
 from claude_code_api.admin.sign_in import Me, SignInForm
 from claude_code_api.dialects.json_body import decode_json
 from claude_code_api.errors import MethodNotAllowed, NotFound, Unauthenticated
@@ -37,6 +38,7 @@ class Admin:
     def __init__(self, settings: Settings, access: Access) -> None:
         self.parts = Parts(settings, access)
         self._routes = Routes(ACTIONS)
+        self._pages = Pages(self)
         self._bodies = BodyBudget(MAX_BODIES, MAX_BODY)
 
     async def __call__(self, exchange: Exchange, origin: str) -> None:
@@ -53,7 +55,7 @@ class Admin:
             body = b"" if action.method in ("GET", "DELETE") else await self._json(exchange)
             await perform(exchange, action, in_path, body, self.parts, caller)
         else:
-            raise NotFound("There is no such page.")
+            await self._pages(exchange, origin)
 
     def described(self) -> Described:
         return described()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -26,25 +26,30 @@ IF_VERSION = "if_version"
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
-class Route(msgspec.Struct, frozen=True):
-    pattern: re.Pattern[str]
-    action: Action[Any, Any]
+class Routed(Protocol):
+    """What is asked for by a method and a path, in which `{name}` stands for anything."""
+
+    method: str
+    path: str
 
 
-class Routes:
-    """Which action a request asks for."""
+R = TypeVar("R", bound=Routed)
 
-    def __init__(self, actions: Iterable[Action[Any, Any]]) -> None:
-        self._routes = [Route(re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", each.path)), each) for each in actions]
 
-    def find(self, method: str, path: str) -> tuple[Action[Any, Any], dict[str, str]]:
+class Routes(Generic[R]):
+    """Which action, or page, a request asks for."""
+
+    def __init__(self, targets: Iterable[R]) -> None:
+        self._routes = [(re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", each.path)), each) for each in targets]
+
+    def find(self, method: str, path: str) -> tuple[R, dict[str, str]]:
         """The action and the fields in its path. NotFound; MethodNotAllowed names those that there are."""
         allowed = []
-        for route in self._routes:
-            if found := route.pattern.fullmatch(path):
-                if route.action.method == method or (method, route.action.method) == ("HEAD", "GET"):
-                    return route.action, {name: unquote(value) for name, value in found.groupdict().items()}
-                allowed.append(route.action.method)
+        for pattern, target in self._routes:
+            if found := pattern.fullmatch(path):
+                if target.method == method or (method, target.method) == ("HEAD", "GET"):
+                    return target, {name: unquote(value) for name, value in found.groupdict().items()}
+                allowed.append(target.method)
         if allowed:
             raise MethodNotAllowed(f"This endpoint answers {', '.join(sorted(allowed))}.")
         raise NotFound("There is no such endpoint.")

@@ -77,6 +77,11 @@ def render(template: str, page: Frame, **values: Any) -> bytes:
     return _environment().get_template(template).render(page=page, **values).encode()
 
 
+def plain_text(template: str, **values: Any) -> str:
+    """A template that is no HTML, so that nothing in it is escaped before a page shows it."""
+    return _environment().overlay(autoescape=False).get_template(template).render(**values).rstrip()
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(

@@ -17,6 +17,28 @@ State = tuple[str, str]
 """A few words, and the class of the badge that they stand in: good, warn, bad, or nothing."""
 
 SOON = timedelta(days=14)
+DONE: Final = {
+    "signed-out": "You are signed out.",
+    "key-saved": "The key was changed.",
+    "key-revoked": "The key was revoked: nobody can use it any more.",
+    "credential-added": "The credential was added. Now make a key on it.",
+    "credential-works": "The credential was added, and Anthropic takes it.",
+    "credential-tested": "Anthropic takes this token.",
+    "credential-renamed": "The credential has its new name.",
+    "credential-replaced": "The token was replaced; every key uses the new one.",
+    "credential-removed": "The credential was removed.",
+    "role-saved": "The role was changed.",
+    "removed": "The administrator was removed.",
+    "withdrawn": "The invitation was withdrawn.",
+    "signed-out-everywhere": "All sessions of this administrator were ended.",
+    "factor-reset": "The second factor was turned off.",
+    "password-changed": "Your password was changed, and your other sessions were ended.",
+    "factor-off": "The second factor was turned off.",
+    "session-ended": "The session was ended.",
+    "others-ended": "All your other sessions were ended.",
+    "token-revoked": "The token was revoked.",
+}
+"""What has just been done, by what stands in the address after it: nobody can have us say anything else."""
 _SPANS = (("year", 365 * 86_400), ("month", 30 * 86_400), ("day", 86_400), ("hour", 3600), ("minute", 60))
 _BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrom", "Chrome"), ("Safari", "Safari"))
 _SYSTEMS = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"),
