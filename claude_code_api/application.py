@@ -18,6 +18,8 @@ from claude_code_api.credential import CredentialKind, kind_of
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.errors import InvalidRequest, NotFound, WrongSetting
 from claude_code_api.gateway.gateway import Gateway
+from claude_code_api.operations.alerts import Alerts
+from claude_code_api.operations.webhook import webhook
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.surface.app import build
@@ -49,10 +51,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     directory = DataDirectory(settings.data_dir)
     with directory.server_lock():
         await asyncio.to_thread(tidy, directory)
+        alerts = Alerts()
         async with (
-            Access.open(settings, migrate=True) as access,
-            Recorder.open(settings, access.database) as recorder,
+            webhook(settings, alerts),
+            Access.open(settings, migrate=True, alerts=alerts) as access,
+            Recorder.open(settings, access.database, alerts) as recorder,
             access.audit.kept(settings.audit_days, GATEWAY),
+            access.audit.verification.kept_up(alerts),
         ):
             await access.audit.note(GATEWAY, "gateway.started", version=__version__)
             await store_given_credentials(access, settings)

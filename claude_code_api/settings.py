@@ -349,6 +349,22 @@ class Settings(BaseSettings):
         "info", "How much is logged.", group="logs", also="LOG_LEVEL"
     )
     log_format: Literal["json", "console"] = setting("json", "How a log line looks.", group="logs")
+    alert_webhook: str | None = setting(
+        None,
+        "Address that alerts are sent to, as JSON.",
+        group="logs",
+        pattern=r"^https?://[^\s@/]+(/[^\s]*)?$",
+    )
+    alert_webhook_secret: SecretText | None = setting(
+        None, "Secret under which the messages to `alert_webhook` are signed.", group="logs"
+    )
+    alert_addresses: int = setting(
+        20,
+        "Addresses (shortened) from which one API key may be used within an hour before there is an alert.",
+        group="logs",
+        ge=1,
+        le=1000,
+    )
     keepalive_interval: float = setting(
         10.0,
         "Pause after which a stream gets a comment, to keep proxies from closing it.",

@@ -25,7 +25,6 @@ WAITING = {
     "D1": "containers and deployment",
     "D3": "containers and deployment: bill of materials, audit, updates",
     "D5": "containers and deployment",
-    "L4": "metrics and alerts",
 }
 
 REVIEW_DAYS = 100

@@ -94,9 +94,12 @@ def test_every_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_
     secrets = [name for name, field in FIELDS.items() if is_secret(field)]
     assert secrets == [
         "database_url", "master_key", "admin_password", "claude_code_oauth_token", "anthropic_api_key",
+        "alert_webhook_secret",
     ]  # fmt: skip
     for name in secrets:
         if f"{name}_file" in FIELDS:  # a setting of its own: it is kept, and read again
+            continue
+        if f"{prefix}{name.upper()}" not in environment_names(name, FIELDS[name]):  # has no name without the prefix
             continue
         monkeypatch.setenv(f"{prefix}{name.upper()}_FILE", str(file))
         assert getattr(load(), name) == Secret("hidden")
@@ -123,7 +126,7 @@ def test_the_variables_that_hold_secrets_are_known() -> None:
     assert secret_variables() == {
         "CCAPI_DATABASE_URL", "DATABASE_URL", "CCAPI_MASTER_KEY", "CCAPI_CLAUDE_CODE_OAUTH_TOKEN",
         "CLAUDE_CODE_OAUTH_TOKEN", "CCAPI_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY",
-        "CCAPI_ADMIN_PASSWORD", "ADMIN_PASSWORD",
+        "CCAPI_ADMIN_PASSWORD", "ADMIN_PASSWORD", "CCAPI_ALERT_WEBHOOK_SECRET",
     }  # fmt: skip
 
 
@@ -227,6 +230,9 @@ WRONG: dict[str, list[object]] = {
     "ssl_cert_file": [5],
     "log_level": ["loud"],
     "log_format": ["xml"],
+    "alert_webhook": ["alerts.example", "ftp://a", "https://user:word@a.example/", 5],
+    "alert_webhook_secret": [" "],
+    "alert_addresses": [0, 1001],
     "keepalive_interval": [0],
 }
 

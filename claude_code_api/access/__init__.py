@@ -33,6 +33,7 @@ from claude_code_api.audit import AuditLog
 from claude_code_api.audit.anchor import Anchor
 from claude_code_api.audit.chain import Chain
 from claude_code_api.credential import kind_of
+from claude_code_api.operations.alerts import Alerts
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
@@ -65,27 +66,32 @@ class Access:
         audit: AuditLog,
         hasher: PasswordHasher,
         settings: Settings,
+        alerts: Alerts,
     ) -> None:
         self.database = database
         self.keys = ApiKeys(database, pepper, audit)
-        self.credentials = Credentials(database, vault, audit)
+        self.credentials = Credentials(database, vault, audit, alerts)
         self.administrators = Administrators(database, pepper, audit, hasher)
         self.sessions = Sessions(database, pepper, audit, settings)
         self.admin_tokens = AdminTokens(database, pepper, audit)
         self.invitations = Invitations(database, pepper, audit, hasher)
         self.own_password = OwnPassword(self.administrators, audit, hasher)
         self.second_factors = SecondFactors(database, vault, pepper, audit, self.own_password)
-        self.sign_in = SignIn(self.administrators, self.second_factors, self.sessions, pepper, audit)
+        self.sign_in = SignIn(self.administrators, self.second_factors, self.sessions, pepper, audit, alerts)
         self.audit = audit
+        self.alerts = alerts
         self._directory = directory
         self.vault = vault
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, *, migrate: bool = False) -> AsyncIterator[Access]:
+    async def open(
+        cls, settings: Settings, *, migrate: bool = False, alerts: Alerts | None = None
+    ) -> AsyncIterator[Access]:
         """Opens what the settings name, and makes it where there is nothing yet.
 
-        `migrate` is for `serve` alone, under its server lock; others refuse a database of another version.
+        `migrate` is for `serve` alone, under its server lock; others refuse a database of another version. `alerts`
+        hears of what somebody should know.
         StorageFailure or VaultFailure says what stands in the way.
         """
         directory = await asyncio.to_thread(DataDirectory, settings.data_dir)
@@ -94,7 +100,7 @@ class Access:
             chain = Chain(audit_key)
             audit = AuditLog(database, chain, Anchor(settings.audit_anchor_path, chain))
             with closing(PasswordHasher(pepper, settings.bcrypt_rounds)) as hasher:
-                access = cls(directory, database, vault, pepper, audit, hasher, settings)
+                access = cls(directory, database, vault, pepper, audit, hasher, settings, alerts or Alerts())
                 try:
                     yield access
                 finally:

@@ -23,6 +23,7 @@ from claude_code_api.audit import AuditLog, Change
 from claude_code_api.conversation import RateLimitStatus
 from claude_code_api.credential import Credential, CredentialKind, kind_of
 from claude_code_api.errors import Conflict, NotFound
+from claude_code_api.operations.alerts import Alerts
 from claude_code_api.secret import Secret
 from claude_code_api.storage.database import Database
 from claude_code_api.storage.tables import api_keys, credentials, usage_last_uses
@@ -31,6 +32,9 @@ REMEMBERED = 1_000
 """Credentials that one process keeps unlocked."""
 LIMIT_REFRESH = 60.0
 """Seconds after which a limit that has not changed is written again, for the time at which it was seen."""
+
+REJECTED = "rejected"
+"""What Anthropic says of a limit that is spent."""
 
 _LAST_USE = (
     select(func.max(usage_last_uses.c.used_at))
@@ -68,9 +72,10 @@ class CredentialRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Credentials:
     """Tokens are unlocked when used and remembered only until any process changes a key or a credential."""
 
-    def __init__(self, database: Database, vault: StoredVault, audit: AuditLog) -> None:
+    def __init__(self, database: Database, vault: StoredVault, audit: AuditLog, alerts: Alerts) -> None:
         self._database = database
         self._audit = audit
+        self._alerts = alerts
         self._vault = vault
         self._unlocked: Memory[str, Credential] = Memory(database.generation, REMEMBERED)
         self._working: Memory[str, bool] = Memory(database.generation, REMEMBERED)
@@ -196,6 +201,8 @@ class Credentials:
         }
         async with self._database.write() as connection:
             await connection.execute(credentials.update().where(credentials.c.id == identifier).values(values))
+        if status.status == REJECTED:
+            self._alerts.tell("limit_spent", "Anthropic's limit of a credential is spent", identifier)
 
     async def note_refused(self, identifier: str) -> None:
         """Anthropic refused the token."""
@@ -226,6 +233,8 @@ class Credentials:
                 turned = None if working else datetime.now(UTC)
                 await change.connection.execute(credentials.update().where(this).values(refused_at=turned))
                 await change.note("credential.working" if working else "credential.refused", identifier)
+            if not working:
+                self._alerts.tell("credential_refused", "Anthropic refuses a credential: replace it", identifier)
             return
         self._working.put(identifier, working, read_at)
 

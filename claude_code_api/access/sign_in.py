@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-import structlog
 
 from claude_code_api.access.administrator import LONGEST_NAME_GIVEN, plain
 from claude_code_api.access.administrators import Administrators
@@ -15,9 +14,8 @@ from claude_code_api.access.throttle import Throttle
 from claude_code_api.audit import AuditLog, Refusals
 from claude_code_api.errors import Overloaded, RateLimited, StorageFailure, Unauthenticated
 from claude_code_api.operations.addresses import bucket, shortened
+from claude_code_api.operations.alerts import Alerts
 from claude_code_api.secret import Secret
-
-log = structlog.get_logger(__name__)
 
 STRANGERS_AT_ONCE = 8
 """Passwords from unknown devices that are checked or wait for it: a storm from everywhere leaves room for others."""
@@ -42,11 +40,13 @@ class SignIn:
         sessions: Sessions,
         pepper: bytes,
         audit: AuditLog,
+        alerts: Alerts,
     ) -> None:
         self.throttle = Throttle()
         self._administrators = administrators
         self._second_factors = second_factors
         self._sessions = sessions
+        self._alerts = alerts
         self._devices = KnownDevices(pepper)
         self._refusals = Refusals(audit, GATEWAY, "login.refused")
         self._strangers = 0
@@ -107,8 +107,6 @@ class SignIn:
 
     def _in_vain(self, address: str) -> None:
         if self.throttle.in_vain():
-            log.warning(
-                "passwords of administrators are being guessed; they are slowed",
-                alert="login_storm",
-                address=shortened(address),
+            self._alerts.tell(
+                "login_storm", "passwords of administrators are being guessed; they are slowed", shortened(address)
             )

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claude_code_api.audit.anchor import Anchor
 from claude_code_api.audit.chain import SHORTENED, Chain, Entry, Examination, Fault, Head
 from claude_code_api.errors import StorageFailure
+from claude_code_api.operations.alerts import Alerts
 from claude_code_api.storage.database import Database
 from claude_code_api.storage.tables import audit_entries
 
-AT_ONCE = 1000
-"""Entries in memory while the log is looked through."""
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 100
+"""Entries that are proved before others may run: a millisecond or two."""
+INTERVAL = 86_400.0
+"""Seconds between two looks through the whole."""
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +81,29 @@ class Verification:
                     faults=(*known.faults, *new),
                 ), head,
             )  # fmt: skip
+
+    @asynccontextmanager
+    async def kept_up(self, alerts: Alerts) -> AsyncIterator[None]:
+        """While the block runs, the whole is looked through, at the start and once a day; a fault is an alert."""
+        proving = asyncio.create_task(self._prove(alerts))
+        try:
+            yield
+        finally:
+            proving.cancel()
+            with suppress(asyncio.CancelledError):
+                await proving
+
+    async def _prove(self, alerts: Alerts) -> None:
+        while True:
+            try:
+                verified = await self.whole()
+            except StorageFailure as failure:
+                log.warning("the audit log was not looked through", reason=failure.message)
+            else:
+                if not verified.intact:
+                    fault = verified.faults[0].message
+                    alerts.tell("audit_broken", f"the audit log is broken: {fault}", level="error")
+            await asyncio.sleep(INTERVAL)
 
     def _keep(self, verified: Verified, head: Head) -> Verified:
         self._known, self._head = verified, head

@@ -21,6 +21,7 @@ from claude_code_api.gateway import remote_images
 from claude_code_api.gateway.concurrency import Concurrency
 from claude_code_api.gateway.models import DEFAULT_NAMES, Catalogue, Model, allowed
 from claude_code_api.gateway.request import Request
+from claude_code_api.gateway.suspicions import Suspicions
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.usage.record import Tally
@@ -43,6 +44,7 @@ class Gateway:
         self._concurrency = Concurrency()
         self._recorder = recorder
         self._refusals = Refusals(access.audit, GATEWAY, "key.refused")
+        self._suspicions = Suspicions(access.alerts, settings.alert_addresses)
         self._notes: set[asyncio.Task[None]] = set()
 
     def ready(self) -> bool:
@@ -57,10 +59,17 @@ class Gateway:
         if presented is None:
             raise Unauthenticated("No API key was given. Send one as `Authorization: Bearer sk-…`.")
         try:
-            return await self._access.keys.verify(presented)
+            key = await self._access.keys.verify(presented)
         except Unauthenticated:
             self._refusals.count(address)
+            self._suspicions.tried(presented, address)
             raise
+        self._suspicions.used(key.id, address)
+        return key
+
+    def note_limited(self, key: ApiKey) -> None:
+        """A limit of the key's own has refused a request."""
+        self._suspicions.limited(key.id)
 
     def changes(self) -> int:
         """Another number than before once a key or credential has changed."""

@@ -148,6 +148,7 @@ class App:
                 )
                 exchange.rate_headers = (tightest(by_key, by_address) or by_key).headers
                 if by_key.spent:
+                    self._gateway.note_limited(key)
                     raise by_key.refusal
             with self._watch.watching(exchange, key):
                 await handler(exchange, key)

@@ -19,6 +19,10 @@ class Gateway(Protocol):
         """The key that was presented; Unauthenticated, with one message for every reason. `address` is shortened."""
         ...
 
+    def note_limited(self, key: ApiKey) -> None:
+        """A limit of the key's own has refused a request."""
+        ...
+
     async def models(self, key: ApiKey) -> list[Model]: ...
 
     async def model(self, key: ApiKey, model_id: str) -> Model:

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from claude_code_api.errors import Overloaded, RequestFailure, StorageFailure
+from claude_code_api.operations.alerts import Alerts
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.database import Database
@@ -32,6 +33,7 @@ TIDY_INTERVAL = 3600.0
 SETTLE_TIMEOUT = 20.0
 HELD = 10_000
 """Lines kept in memory while they cannot be written; some 4 MB."""
+AT_THE_STOP = "the stop"
 GIVEN_UP = 499
 """The status of a request that nobody waited for any more (nginx's), or that the gateway's stop cut off."""
 
@@ -39,8 +41,11 @@ GIVEN_UP = 499
 class Recorder:
     """One for each process. Appending takes some microseconds; everything else is done beside the requests."""
 
-    def __init__(self, settings: Settings, database: Database, directory: Path, segment: Segment) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, directory: Path, segment: Segment, alerts: Alerts
+    ) -> None:
         self._settings = settings
+        self._alerts = alerts
         self._database = database
         self._directory = directory
         self._prices = Prices.load(settings.prices_file)
@@ -56,14 +61,16 @@ class Recorder:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, database: Database) -> AsyncIterator[Recorder]:
+    async def open(
+        cls, settings: Settings, database: Database, alerts: Alerts | None = None
+    ) -> AsyncIterator[Recorder]:
         """Records until the block ends; then all of it is in the database, unless that fails."""
         directory = await asyncio.to_thread(journal_directory, settings)
         try:
             segment = await asyncio.to_thread(Segment.create, directory)
         except OSError as error:
             raise StorageFailure(f"The usage journal in {directory} cannot be written: {error.strerror}.") from None
-        recorder = await asyncio.to_thread(cls, settings, database, directory, segment)
+        recorder = await asyncio.to_thread(cls, settings, database, directory, segment, alerts or Alerts())
         folding, tidying = asyncio.create_task(recorder._run()), asyncio.create_task(recorder._tidy())
         try:
             yield recorder
@@ -120,9 +127,10 @@ class Recorder:
     def _tell_failing(self, error: OSError) -> None:
         if not self._failing:
             self._failing = True
-            log.error(
+            self._alerts.tell(
+                "usage_not_recorded",
                 "usage cannot be written down",
-                alert="usage_not_recorded",
+                level="error",
                 reason=error.strerror,
                 requests="refused" if self._refuses else "answered",
             )
@@ -152,9 +160,11 @@ class Recorder:
             try:
                 await self._fold()
                 failing = False
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - told of with all that there is to it
                 if not failing:
-                    log.error("usage does not reach the database", alert="usage_not_folded", exc_info=error)
+                    self._alerts.tell(
+                        "usage_not_folded", "usage does not reach the database", level="error", exc_info=error
+                    )
                 failing = True
                 self._some.set()
                 await asyncio.sleep(INTERVAL)
@@ -201,12 +211,14 @@ class Recorder:
         if self._failing:
             self._append_held()
         if self._held:
-            log.error("usage is lost", alert="usage_not_recorded", lost=self._lost + len(self._held))
+            lost = self._lost + len(self._held)
+            self._alerts.tell("usage_not_recorded", "usage is lost", AT_THE_STOP, level="error", lost=lost)
         try:
             while self._closed or self._segment.size:
                 await self._fold()
         except (StorageFailure, OSError) as error:
-            log.error("usage stays in the journal for the next start", alert="usage_not_folded", reason=str(error))
+            message = "usage stays in the journal for the next start"
+            self._alerts.tell("usage_not_folded", message, AT_THE_STOP, level="error", reason=str(error))
         for segment in (*self._closed, self._segment):
             await asyncio.to_thread(segment.leave if segment.size else segment.remove)
 

@@ -234,3 +234,17 @@ async def test_a_note_on_a_removed_credential_does_nothing(access: Access, token
     await access.credentials.note_limit(record.id, ALLOWED)
     await access.credentials.note_refused("cred_unknown")
     assert await access.credentials.list() == []
+
+
+@pytest.mark.policy("L4")
+async def test_a_refusal_and_a_spent_limit_are_alerts_when_they_begin(access: Access, token: Secret) -> None:
+    credential = await access.credentials.add("mine", token)
+    for status in ("allowed", "allowed_warning", "rejected", "rejected"):
+        await access.credentials.note_limit(credential.id, RateLimitStatus(status=status))
+    for _ in range(2):
+        await access.credentials.note_refused(credential.id)
+    await access.credentials.note_working(credential.id)
+    assert [(alert.kind, alert.about) for alert in access.alerts.latest()] == [
+        ("credential_refused", credential.id),
+        ("limit_spent", credential.id),
+    ]

@@ -149,7 +149,7 @@ async def test_a_thousand_guesses_are_slowed_told_of_once_and_hash_hardly_anythi
     assert {each.retry_after for each in slowed} <= set(range(1, int(LONGEST_WAIT) + 1))
     assert len(hashed) == FREE + 1
     alerts = [line for line in logs if line.get("alert") == "login_storm"]
-    assert [(line["log_level"], line["address"]) for line in alerts] == [("warning", "192.0.2.0/24")]
+    assert [(line["log_level"], line["about"]) for line in alerts] == [("warning", "192.0.2.0/24")]
 
 
 async def test_the_owner_on_a_known_device_is_in_at_once_in_the_middle_of_a_storm(

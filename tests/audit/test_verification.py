@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import delete, event, update
 
 from claude_code_api.access import Access
+from claude_code_api.audit import verification
+from claude_code_api.errors import StorageFailure
 from claude_code_api.settings import Settings
 from claude_code_api.storage.tables import audit_entries
 
@@ -113,3 +115,33 @@ async def test_many_who_ask_at_once_are_told_the_same(access: Access) -> None:
     await fill(access, 2)
     found = await asyncio.gather(*(access.audit.verification.onward() for _ in range(5)))
     assert {each.entries for each in found if each} == {7}
+
+
+@pytest.mark.policy("L4")
+async def test_a_broken_log_is_an_alert_of_a_gateway_that_runs(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "INTERVAL", 0.01)
+    async with access.audit.verification.kept_up(access.alerts), asyncio.timeout(20):
+        while await access.audit.verification.onward() is None:
+            await asyncio.sleep(0.001)
+        assert access.alerts.latest() == []
+        await change(access, delete(audit_entries).where(audit_entries.c.number == 2))
+        while not access.alerts.latest():
+            await asyncio.sleep(0.001)
+    (alert,) = access.alerts.latest()
+    assert (alert.kind, alert.message) == ("audit_broken", "the audit log is broken: Entry 2 is missing.")
+
+
+async def test_a_database_that_fails_is_looked_at_again(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "INTERVAL", 0.01)
+    real = access.audit.verification.whole
+    fails = iter([True, False])
+
+    async def failing() -> Any:
+        if next(fails, False):
+            raise StorageFailure("The database is locked.")
+        return await real()
+
+    monkeypatch.setattr(access.audit.verification, "whole", failing)
+    async with access.audit.verification.kept_up(access.alerts), asyncio.timeout(20):
+        while await access.audit.verification.onward() is None:
+            await asyncio.sleep(0.001)

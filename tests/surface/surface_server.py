@@ -69,6 +69,10 @@ class ScriptedGateway:
         self.change = 0
         self.looked = threading.Event()
         self.revoked: set[str] = set()
+        self.limited: list[Any] = []
+
+    def note_limited(self, key: Any) -> None:
+        self.limited.append(key)
 
     async def authenticate(self, presented: Secret | None, address: str) -> Any:
         self.presented.append(presented)

@@ -254,6 +254,7 @@ async def test_a_key_has_a_limit_of_its_own():
     seen = [await ask(app=app, scheme="https", headers=other) for _ in range(4)]
     assert [status for status, _, _ in seen] == [200, 200, 200, 429]
     assert [headers["x-ratelimit-remaining"] for _, headers, _ in seen] == ["2", "1", "0", "0"]
+    assert len(gateway.limited) == 2
 
 
 async def test_a_key_may_be_free_of_the_limit_for_keys():
