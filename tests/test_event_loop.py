@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
+from base64 import b32decode
 from collections.abc import Callable, Iterator
 
 import aiohttp
 import pytest
 from blockbuster import BlockBuster, BlockingError
 
+from claude_code_api.access import Access
+from claude_code_api.access.one_time_codes import STEP, code_at
 from claude_code_api.application import running
 from claude_code_api.engines.claude_code.program import Program
+from claude_code_api.errors import Unauthenticated
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.stand_in import oauth_token, script
@@ -52,6 +58,31 @@ async def test_no_request_blocks_the_event_loop(
             ask("Hello", tools=[{"type": "function"}]),
         )
         assert statuses == [200, 200, 429, 400]
+        blocking_calls_fail.deactivate()
+
+
+async def test_no_administrator_blocks_the_event_loop(
+    settings: Callable[..., Settings], blocking_calls_fail: BlockBuster
+) -> None:
+    right, new = Secret(secrets.token_urlsafe()), Secret(secrets.token_urlsafe())
+    async with Access.open(settings()) as access:
+        blocking_calls_fail.activate()
+        anna = await access.administrators.set_password("anna", right)
+        first = await access.sign_in.attempt("anna", right, address="192.0.2.1")
+        for _ in range(2):
+            with pytest.raises(Unauthenticated):
+                await access.sign_in.attempt("anna", new, address="192.0.2.1", known=first.known)
+        enrolment = await access.second_factors.begin(anna, right)
+        code = code_at(b32decode(enrolment.secret.reveal()), int(time.time()) // STEP)
+        paper = await access.second_factors.confirm(anna, code.reveal())
+        await access.sign_in.attempt("anna", right, paper[0].reveal(), address="192.0.2.1")
+        await access.own_password.change(anna, right, new, session_id=first.session.id)
+        await access.sessions.check(first.secret)
+        _, invitation = await access.invitations.invite("bert", "admin")
+        await access.invitations.accept(invitation, right)
+        _, token = await access.admin_tokens.create("deploy", "admin")
+        await access.admin_tokens.check(token)
+        await access.administrators.remove("bert")
         blocking_calls_fail.deactivate()
 
 

@@ -67,7 +67,8 @@ class Invitations:
                 raise Conflict("There is no owner yet; `admin set-password` makes one.")
             if await connection.scalar(select(exists().where(administrators.c.name == invitation.name))):
                 raise Conflict(f"There is an administrator {invitation.name!r} already.", param="name")
-            await connection.execute(delete(invitations).where(invitations.c.name == invitation.name))
+            over = (invitations.c.name == invitation.name) | (invitations.c.expires_at <= now)
+            await connection.execute(delete(invitations).where(over))
             row = msgspec.structs.asdict(invitation)
             await connection.execute(invitations.insert().values(**row, hash=self._hash.of(token)))
             await change.note(

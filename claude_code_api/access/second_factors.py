@@ -30,7 +30,7 @@ from claude_code_api.audit import AuditLog, Change
 from claude_code_api.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
 from claude_code_api.secret import Secret
 from claude_code_api.storage.database import Database
-from claude_code_api.storage.tables import recovery_codes, second_factors
+from claude_code_api.storage.tables import administrators, recovery_codes, second_factors
 
 ISSUER = "Claude Code API"
 CONFIRM_WITHIN = timedelta(hours=1)
@@ -86,6 +86,9 @@ class SecondFactors:
         secret, this = one_time_codes.new_secret(), second_factors.c.administrator_id == administrator.id
         async with self._audit.change(administrator.actor) as change:
             connection = change.connection
+            own = select(administrators.c.id).where(administrators.c.id == administrator.id)
+            if await connection.scalar(own.with_for_update()) is None:  # removed just now
+                raise Unauthenticated("This session has ended, or never was; sign in.", code="invalid_session")
             if await _get(connection, administrator.id) is not None:
                 raise Conflict("There is a second factor already; turn it off first.")
             sealed = await self._vault.seal(connection, secret, _place(administrator.id))

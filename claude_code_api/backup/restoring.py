@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-from sqlalchemy import URL, create_engine, func, select
+from sqlalchemy import URL, create_engine, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from claude_code_api.access import Access
@@ -38,7 +38,14 @@ from claude_code_api.storage import changeover
 from claude_code_api.storage.changeover import Move
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.database import Database
-from claude_code_api.storage.tables import api_keys, audit_entries, credentials
+from claude_code_api.storage.tables import (
+    admin_sessions,
+    api_keys,
+    audit_entries,
+    credentials,
+    invitations,
+    setup_links,
+)
 from claude_code_api.usage.fold import fold
 from claude_code_api.usage.journal import Segment
 
@@ -203,6 +210,12 @@ async def _noted(
         async with audit.change(by) as change:
             details = {"made_at": head.made_at} | ({"lost": lost} if lost else {})
             await change.note(RESTORED, head.id, number=reached + 1, **details)
+            for table in (
+                admin_sessions,
+                invitations,
+                setup_links,
+            ):  # what ended or was used since must not be good again
+                await change.connection.execute(delete(table))
         return lost, foreign
 
 

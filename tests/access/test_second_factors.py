@@ -179,6 +179,22 @@ async def test_it_is_on_once_a_code_was_shown_which_then_is_taken(
     ]  # fmt: skip
 
 
+async def test_who_was_removed_while_the_password_was_proved_sets_up_nothing(
+    access: Access, anna: Administrator, right: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prove = access.own_password.prove
+
+    async def removed(administrator: Administrator, password: Secret) -> None:
+        await prove(administrator, password)
+        _, token = await access.invitations.invite("bert", "owner")
+        await access.invitations.accept(token, Secret(secrets.token_urlsafe()))
+        await access.administrators.remove("anna")
+
+    monkeypatch.setattr(access.own_password, "prove", removed)
+    with pytest.raises(Unauthenticated):
+        await access.second_factors.begin(anna, right)
+
+
 async def test_the_qr_code_is_a_picture_without_script_or_style(
     access: Access, anna: Administrator, right: Secret
 ) -> None:

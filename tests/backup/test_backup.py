@@ -7,6 +7,7 @@ import io
 import os
 import pwd
 import resource
+import secrets
 import shutil
 import sqlite3
 import tempfile
@@ -19,8 +20,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from claude_code_api.access import Access, rotation
+from claude_code_api.access import Access, own_secrets, rotation
 from claude_code_api.access.key_sources import KeyFile
+from claude_code_api.access.stored_vault import sealed_columns
 from claude_code_api.backup import Backup, Restored, back_up, check, making, note_made, restore
 from claude_code_api.backup.making import tidy, written_to
 from claude_code_api.backup.sealed_file import MAGIC
@@ -122,6 +124,24 @@ async def test_an_empty_machine_goes_on_with_keys_tokens_and_log(
         "gateway.db", "audit.anchor", "generation",
     }  # fmt: skip
     assert {path.stat().st_mode & 0o077 for path in there.data_dir.rglob("*")} == {0}
+
+
+@pytest.mark.policy("A2")
+async def test_no_session_and_no_invitation_comes_back_with_it(here: Settings, there: Settings, access: Access) -> None:
+    """One that was ended since, or used, would be good again."""
+    password = Secret(secrets.token_urlsafe())
+    anna = await access.administrators.set_password("anna", password)
+    _, session = await access.sessions.begin(anna, address="::1", device="")
+    _, invitation = await access.invitations.invite("bert", "admin")
+    _, content = await made(here, access)
+    hand_over(here, there)
+    await restored(there, content)
+    async with Access.open(there) as again:
+        for attempt in (again.sessions.check(session), again.invitations.accept(invitation, password)):
+            with pytest.raises(Unauthenticated):
+                await attempt
+        await again.administrators.check("anna", password)
+        assert (await again.audit.verify())[1] == []
 
 
 async def test_usage_that_is_still_in_the_journal_is_in_it_whoever_writes_it(
@@ -318,6 +338,9 @@ async def test_a_database_of_an_older_release_is_migrated(
     file = io.BytesIO()
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "HEAD", "0004")
+        then = [(each, column) for each, column in sealed_columns() if each.name in {"vault_records", "credentials"}]
+        for module in (own_secrets, making):
+            patch.setattr(module, "sealed_columns", lambda: then)
         async with Access.open(here) as access:
             await back_up(here, access, file)
     hand_over(here, there)
