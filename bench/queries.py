@@ -22,6 +22,7 @@ from msgspec import structs
 
 from bench.figures import Series, machine
 from claude_code_api.access import Access
+from claude_code_api.access.attention import attention
 from claude_code_api.access.names import new_id
 from claude_code_api.secret import Secret
 from claude_code_api.settings import given_only
@@ -73,6 +74,7 @@ async def _queries(access: Access, keys: list[tuple[str, str]]) -> dict[str, Que
         "keys: of a credential": lambda: access.keys.page(credential=credential, state="live", limit=5),
         "keys: how many on each credential": access.keys.live_by_credential,
         "overview": lambda: overview(database),
+        "overview: what needs attention": lambda: attention(access),
         "usage: who spends most": lambda: spenders(database, month),
         "usage: who spends most, of a credential": lambda: spenders(database, of(month, credential_id=credential)),
         "usage: who spends most, of a model": lambda: spenders(database, of(month, model=MODELS[0])),
