@@ -64,7 +64,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             await store_given_password(access, settings)
             engine = await asyncio.to_thread(ClaudeCode, settings)
             gateway = Gateway(settings, access, engine, recorder)
-            server = Server(build(settings, gateway, Admin(settings, access)), settings)
+            server = Server(build(settings, gateway, Admin(settings, access, gateway)), settings)
             await server.start()
             try:
                 records = await access.credentials.list()

@@ -22,8 +22,10 @@ from claude_code_api.settings import Settings
 from claude_code_api.surface.asgi import Fields
 from claude_code_api.surface.body import read_body, require_json
 from claude_code_api.surface.body_budget import BodyBudget
+from claude_code_api.surface.chat import Chat
 from claude_code_api.surface.description import Described
 from claude_code_api.surface.exchange import Exchange
+from claude_code_api.surface.gateway import Gateway
 from claude_code_api.surface.presented_key import presented_key
 
 MAX_BODY = 256 * 1024
@@ -35,11 +37,12 @@ ENTRANCES = ("/", "/auth", "/auth/")
 class Admin:
     """One for each server. It is asked over HTTPS alone: the surface sends everybody else there."""
 
-    def __init__(self, settings: Settings, access: Access) -> None:
-        self.parts = Parts(settings, access)
+    def __init__(self, settings: Settings, access: Access, gateway: Gateway) -> None:
+        self.parts = Parts(settings, access, gateway)
         self._routes = Routes(ACTIONS)
         self._pages = Pages(self)
         self._bodies = BodyBudget(MAX_BODIES, MAX_BODY)
+        self.chat = Chat(settings, gateway, self._bodies)
 
     async def __call__(self, exchange: Exchange, origin: str) -> None:
         """Answers, or raises the RequestFailure that is to be answered with. `origin` is where our pages are."""

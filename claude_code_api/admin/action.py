@@ -11,6 +11,7 @@ from claude_code_api.access import Access
 from claude_code_api.access.administrator import Role
 from claude_code_api.admin.caller import Caller
 from claude_code_api.settings import Settings
+from claude_code_api.surface.gateway import Gateway
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +35,7 @@ class Parts(msgspec.Struct, frozen=True):
 
     settings: Settings
     access: Access
+    gateway: Gateway
 
 
 I = TypeVar("I", bound=Input)  # noqa: E741 - the input

@@ -113,20 +113,9 @@ def ask(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     Example: claude-code-api credentials test main
     """
     settings = settings_for(data_dir)
-    from claude_code_api.engines.claude_code import probe
-    from claude_code_api.errors import CredentialRefused
+    from claude_code_api.gateway.probing import test_credential
 
-    async def probed(access: Access) -> CredentialRecord:
-        credential = await access.credentials.unlock(name)
-        try:
-            await probe(settings, credential)
-        except CredentialRefused:
-            await access.credentials.note_refused(credential.id)
-            raise
-        await access.credentials.note_working(credential.id)
-        return await access.credentials.get(credential.id)
-
-    record = with_access(settings, "Asking Anthropic", probed)
+    record = with_access(settings, "Asking Anthropic", lambda access: test_credential(settings, access, name))
     _tell(f"Anthropic takes the {_described(record)}.", record, as_json)
 
 

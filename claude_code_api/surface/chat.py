@@ -14,7 +14,7 @@ from claude_code_api.dialects.openai_chat import Answer, ChatRequest, Limits, co
 from claude_code_api.gateway.request import Request
 from claude_code_api.settings import Settings
 from claude_code_api.surface.body import read_body, require_json
-from claude_code_api.surface.body_budget import BodyBudget, Share
+from claude_code_api.surface.body_budget import BodyBudget
 from claude_code_api.surface.event_stream import EventStream
 from claude_code_api.surface.exchange import Exchange
 from claude_code_api.surface.gateway import Gateway
@@ -35,10 +35,11 @@ class Chat:
         """Answers, or raises the RequestFailure that is to be answered with."""
         require_json(exchange)
         with self._bodies.share(key.id) as share:  # for as long as the request holds what was read
-            await self._answer(exchange, key, share)
+            await self.answer(exchange, key, await read_body(exchange, self._max_body_bytes, share))
 
-    async def _answer(self, exchange: Exchange, key: ApiKey, share: Share) -> None:
-        request = decode(await read_body(exchange, self._max_body_bytes, share), self._limits)
+    async def answer(self, exchange: Exchange, key: ApiKey, body: bytes) -> None:
+        """The same for a body that was read already."""
+        request = decode(body, self._limits)
         exchange.notes["model"] = request.conversation.model[:64]
         exchange.notes["stream"] = request.stream
         asked = Request(exchange.id, exchange.path, request.stream)

@@ -12,7 +12,7 @@ from gateways import Gateway, StartGateway
 
 from claude_code_api.admin.actions import ACTIONS
 from claude_code_api.secret import Secret
-from claude_code_api.stand_in import oauth_token
+from claude_code_api.stand_in import StandIn, oauth_token, script
 
 Browser = Callable[..., httpx2.Client]
 
@@ -184,3 +184,25 @@ def test_a_token_makes_no_tokens_and_is_no_api_key(owner: httpx2.Client, browser
     assert refused.json()["error"]["code"] == "session_required"
     assert script.get("/v1/models").status_code == 401
     assert browser(authorization=f"Bearer {gateway.key()}").get(f"{API}/keys").status_code == 401
+
+
+def test_a_credential_is_tried_and_what_anthropic_says_is_kept(owner: httpx2.Client) -> None:
+    for name, status in (("taken", 200), ("refused", 502)):
+        body = {"name": name, "token": oauth_token(f"{name} by Anthropic")}
+        owner.post(f"{API}/credentials", json=body).raise_for_status()
+        tried = owner.post(f"{API}/credentials/{name}/test")
+        assert tried.status_code == status, tried.text
+    assert tried.json()["error"]["code"] == "invalid_credential"
+    assert owner.get(f"{API}/credentials/refused").json()["refused_at"]
+    assert owner.get(f"{API}/credentials/taken").json()["refused_at"] is None
+
+
+def test_the_playground_asks_as_a_key(owner: httpx2.Client, stand_in: StandIn) -> None:
+    key = owner.post(f"{API}/keys", json={"name": "player", "token": oauth_token("player")}).json()["record"]
+    question = {"key": key["id"], "model": "haiku", "message": f"Say it. {script(text='Here it is.')}"}
+    answer = owner.post(f"{API}/playground", json=question)
+    assert answer.json() | {"input_tokens": 0} == {
+        "text": "Here it is.", "stop_reason": "end_turn", "input_tokens": 0, "output_tokens": 3,
+    }  # fmt: skip
+    owner.post(f"{API}/keys/{key['id']}/revoke").raise_for_status()
+    assert owner.post(f"{API}/playground", json=question).status_code == 409

@@ -5,11 +5,21 @@ from __future__ import annotations
 from typing import Any, Final
 
 from claude_code_api.admin.action import Action
-from claude_code_api.admin.actions import account, administrators, audit, credentials, keys, settings, tokens, usage
+from claude_code_api.admin.actions import (
+    account,
+    administrators,
+    audit,
+    credentials,
+    keys,
+    playground,
+    settings,
+    tokens,
+    usage,
+)
 
 ACTIONS: Final[list[Action[Any, Any]]] = [
     each
-    for part in (keys, credentials, usage, audit, administrators, tokens, account, settings)
+    for part in (keys, credentials, usage, audit, administrators, tokens, account, settings, playground)
     for each in vars(part).values()
     if isinstance(each, Action)
 ]

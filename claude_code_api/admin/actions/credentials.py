@@ -7,6 +7,7 @@ import msgspec
 from claude_code_api.access import CredentialRecord
 from claude_code_api.admin.action import Input, Nothing, Parts, action
 from claude_code_api.admin.caller import Caller
+from claude_code_api.gateway.probing import test_credential
 from claude_code_api.secret import Secret
 
 
@@ -69,6 +70,12 @@ async def rename_credential(parts: Parts, caller: Caller, new: NewName) -> Crede
 async def replace_credential(parts: Parts, caller: Caller, new: NewToken) -> CredentialRecord:
     """Put another token in the place of one; it is used at once."""
     return await parts.access.credentials.replace(new.id, new.token, if_version=new.if_version, by=caller.actor)
+
+
+@action("POST", "/credentials/{id}/test", "admin")
+async def try_credential(parts: Parts, _: Caller, the: TheCredential) -> CredentialRecord:
+    """Ask Anthropic whether it takes a token: the smallest question there is."""
+    return await test_credential(parts.settings, parts.access, the.id)
 
 
 @action("DELETE", "/credentials/{id}", "admin")
