@@ -93,6 +93,21 @@ async def test_the_last_proved_entry_may_not_change(access: Access) -> None:
     assert (await faults(access))[0] == "Entry 5, which was proved before, was changed."
 
 
+async def test_an_anchor_that_is_just_being_written_is_no_fault(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first entry was committed, its anchor comes."""
+    anchor, read = access.audit.verification._anchor, type(access.audit.verification._anchor).read
+    looks: list[None] = []
+
+    def late() -> Any:
+        looks.append(None)
+        return read(anchor) if len(looks) > 2 else None
+
+    monkeypatch.setattr(anchor, "read", late)
+    assert (await access.audit.verification.whole()).intact
+
+
 async def test_an_anchor_that_is_gone_is_told(access: Access, settings: Settings) -> None:
     await access.audit.verification.whole()
     settings.audit_anchor_path.unlink()
