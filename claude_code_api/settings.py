@@ -108,6 +108,19 @@ def setting(default: Any, help: str, *, group: str, also: str | None = None, **l
 # --- the table ------------------------------------------------------------------------------------------
 
 
+TITLES = {
+    "listen": "Where it listens",
+    "storage": "What it stores",
+    "administrators": "Administrators",
+    "usage": "What it writes down of requests",
+    "limits": "Limits on clients",
+    "models": "Models",
+    "claude code": "Claude Code",
+    "logs": "Logs and streams",
+}
+"""The groups of settings, in the order in which they are shown."""
+
+
 class Settings(BaseSettings):
     """What a gateway runs with. Times are in seconds, sizes in bytes."""
 

@@ -9,20 +9,9 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from claude_code_api.settings import Settings, allowed, environment_names, is_secret
+from claude_code_api.settings import TITLES, Settings, allowed, environment_names, is_secret
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
-
-TITLES = {
-    "listen": "Where it listens",
-    "storage": "What it stores",
-    "administrators": "Administrators",
-    "usage": "What it writes down of requests",
-    "limits": "Limits on clients",
-    "models": "Models",
-    "claude code": "Claude Code",
-    "logs": "Logs and streams",
-}
 
 INTRODUCTION = """\
 # Configuration

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from claude_code_api.access import ApiKey, CredentialRecord
 from claude_code_api.admin.pages import charts, wording
 from claude_code_api.admin.pages.rendering import Form, Frame
-from claude_code_api.audit import Entry
+from claude_code_api.audit import Fault
 from claude_code_api.conversation import RateLimitStatus
 from claude_code_api.credential import CredentialKind
 from claude_code_api.usage.report import Figures, Line
@@ -154,14 +154,14 @@ USE = {
 }
 
 ENTRIES = [
-    Entry(
+    SimpleNamespace(
         number=120 - at,
         at=NOW - timedelta(hours=at),
         actor=actor,
         action=action,
         target=target,
         code=b"",
-        details=msgspec.json.encode(details).decode(),
+        details=details,
     )
     for at, (actor, action, target, details) in enumerate(
         [
@@ -177,6 +177,7 @@ ENTRIES = [
 SESSIONS = [
     SimpleNamespace(
         id="sess_1",
+        is_this=True,
         device="Mozilla/5.0 (X11; Linux x86_64) Chrome/140",
         address="192.0.2.0/24",
         created_at=NOW - timedelta(hours=2),
@@ -185,6 +186,7 @@ SESSIONS = [
     ),
     SimpleNamespace(
         id="sess_2",
+        is_this=False,
         device="Mozilla/5.0 (iPhone) Safari/605",
         address="198.51.100.0/24",
         created_at=NOW - timedelta(hours=20),
@@ -260,21 +262,26 @@ EXPORTS = SimpleNamespace(csv="/admin/audit.csv", jsonl="/admin/audit.jsonl")
 ADMINISTRATORS = [
     SimpleNamespace(
         id="admin_1",
+        password_is_old=False,
         name="anna",
         role="owner",
-        has_second_factor=True,
+        second_factor=True,
         password_set_at=NOW - timedelta(days=20),
         created_at=NOW - timedelta(days=200),
     ),
     SimpleNamespace(
         id="admin_2",
+        password_is_old=True,
         name="bert",
         role="viewer",
-        has_second_factor=False,
+        second_factor=False,
         password_set_at=NOW - timedelta(days=120),
         created_at=NOW - timedelta(days=190),
     ),
 ]
+INVITATION = SimpleNamespace(
+    id="invitation_1", name="carla", role="admin", created_by="administrator anna", expires_at=NOW + timedelta(days=1)
+)
 GROUPS = [
     SimpleNamespace(
         id="listen",
@@ -297,10 +304,10 @@ ACCOUNT = {
     "password_days": 120,
     "password_set_at": NOW - timedelta(days=120),
     "password": Form("password"),
-    "factor": SimpleNamespace(on=False, codes_left=0),
+    "factor": None,
     "factor_form": Form("factor"),
     "sessions": SESSIONS,
-    "session_id": "sess_1",
+    "remind_after": 90,
     "tokens": [TOKEN],
     "token": Form("token"),
     "roles": [("viewer", "Viewer"), ("admin", "Admin")],
@@ -481,7 +488,8 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
             "by": "key",
             "by_text": "Key",
             "form": Form("form", {"since": "2026-11-01", "until": "2026-11-30"}),
-            "figure": OVERVIEW[0],
+            "figures": OVERVIEW[:2],
+            "left": 12,
             "lines": LINES,
             "most": LINES[0].figures.cost,
             "total": TOTAL,
@@ -496,7 +504,8 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
             "by": "day",
             "by_text": "Day",
             "form": NO_FORM,
-            "figure": None,
+            "figures": [],
+            "left": 0,
             "lines": [],
             "most": 0,
             "total": Figures(),
@@ -507,7 +516,7 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
         owner("audit"),
         {
             "exports": EXPORTS,
-            "verified": SimpleNamespace(faults=[], at=NOW, count=120),
+            "state": SimpleNamespace(faults=[], intact=True, at=NOW, entries=120),
             "form": NO_FORM,
             "actions": ["key", "credential"],
             "filtered": False,
@@ -521,7 +530,7 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
         owner("audit"),
         {
             "exports": EXPORTS,
-            "verified": SimpleNamespace(faults=["Entry 17 was changed."], at=NOW, count=120),
+            "state": SimpleNamespace(faults=[Fault(17, "Entry 17 was changed.")], intact=False, at=NOW, entries=120),
             "form": NO_FORM,
             "actions": [],
             "filtered": True,
@@ -533,21 +542,19 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
     "administrators": (
         "administrators.html",
         owner("administrators"),
-        {"rows": ADMINISTRATORS, "form": Form("form", {"role": "viewer"})},
+        {"rows": ADMINISTRATORS, "invitations": [INVITATION], "form": Form("form", {"role": "viewer"})},
     ),
     "administrator": (
         "administrator.html",
         owner("administrators"),
-        {"administrator": ADMINISTRATORS[1], "sessions": 2, "form": Form("form", {"role": "viewer"})},
+        {"administrator": ADMINISTRATORS[1], "sessions": SESSIONS, "form": Form("form", {"role": "viewer"})},
     ),
     "invited": (
         "invited.html",
         owner("administrators"),
         {
-            "name": "carla",
-            "role": "admin",
-            "link": "https://gateway.example:8443/admin/setup/a-long-token-that-works-once",
-            "ends_at": NOW + timedelta(hours=1),
+            "invitation": INVITATION,
+            "link": "https://gateway.example:8443/admin/invitation#token=a-long-token-that-works-once",
         },
     ),
     "settings": ("settings.html", owner("settings"), {"groups": GROUPS}),
@@ -571,7 +578,7 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
     "account-factor": (
         "account.html",
         owner("account"),
-        {**ACCOUNT, "factor": SimpleNamespace(on=True, codes_left=7), "password_is_old": False},
+        {**ACCOUNT, "factor": SimpleNamespace(recovery_codes=7), "password_is_old": False},
     ),
     "second-factor": (
         "second_factor.html",
@@ -584,7 +591,16 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
             "form": NO_FORM,
         },
     ),
-    "recovery-codes": ("recovery_codes.html", owner("account"), {"codes": [f"abcd{n}-efgh{n}" for n in range(10)]}),
+    "second-factor-wrong": (
+        "second_factor.html",
+        owner("account"),
+        {"picture": None, "secret_text": "", "form": Form("confirm", {}, {"code": "This is not the code."})},
+    ),
+    "recovery-codes": (
+        "recovery_codes.html",
+        owner("account"),
+        {"codes": [f"abcd{n}-efgh{n}" for n in range(10)], "turned_on": True},
+    ),
     "token-created": (
         "token_created.html",
         owner("account"),

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from browsing import PASSWORD, sign_in
 from gateways import Gateway, StartGateway
+from reading import Reader
 
 from claude_code_api.secret import Secret
 
@@ -40,3 +41,11 @@ def owner(browser: Callable[..., httpx2.Client]) -> httpx2.Client:
     client = browser()
     client.headers["x-csrf-token"] = sign_in(client).raise_for_status().json()["csrf_token"]
     return client
+
+
+@pytest.fixture
+def reader(browser: Callable[..., httpx2.Client]) -> Reader:
+    """The owner, signed in on the pages."""
+    reader = Reader(browser())
+    assert reader.sign_in().status_code == 200
+    return reader

@@ -11,44 +11,12 @@ import httpx2
 import pytest
 from browsing import PASSWORD
 from gateways import Gateway
+from reading import Reader, shown
 
 from claude_code_api.admin.pages.rendering import assets
 from claude_code_api.stand_in import oauth_token
 
 Browser = Callable[..., httpx2.Client]
-
-
-def shown(answer: httpx2.Response) -> str:
-    """What a reader sees: the text, without markup."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", answer.text)).split())
-
-
-class Reader:
-    """Fills in forms as a browser without scripts does: with the token that the page has, and its `Origin`."""
-
-    def __init__(self, client: httpx2.Client) -> None:
-        self.client = client
-        self.page = client.get("/admin/login")
-
-    def go(self, address: str) -> httpx2.Response:
-        self.page = self.client.get(address, follow_redirects=True)
-        return self.page
-
-    def send(self, address: str, **fields: str) -> httpx2.Response:
-        token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', self.page.text)
-        data = fields | ({"csrf_token": token[1]} if token else {})
-        self.page = self.client.post(address, data=data, follow_redirects=True)
-        return self.page
-
-    def sign_in(self, name: str = "admin", password: str = PASSWORD) -> httpx2.Response:
-        return self.send("/admin/login", username=name, password=password)
-
-
-@pytest.fixture
-def reader(browser: Browser) -> Reader:
-    reader = Reader(browser())
-    assert reader.sign_in().status_code == 200
-    return reader
 
 
 @pytest.fixture(scope="module")
@@ -281,3 +249,49 @@ def test_what_is_no_token_is_told_at_the_field(reader: Reader) -> None:
     assert answer.status_code == 400
     assert 'id="new-token-error"' in answer.text
     assert "sk-ant-oat01-short" not in answer.text
+
+
+@pytest.mark.policy("T5")
+def test_anthropic_is_asked_whether_it_takes_a_token(reader: Reader, gateway: Gateway) -> None:
+    gateway.key("tried")
+    address = f"/admin/credentials/{gateway.access(lambda access: access.credentials.get('tried')).id}"
+    reader.go(address)
+    assert "Anthropic takes this token." in shown(reader.send(f"{address}/test"))
+    gateway.key("refused")
+    address = f"/admin/credentials/{gateway.access(lambda access: access.credentials.get('refused')).id}"
+    answer = reader.send(f"{address}/test")
+    assert answer.status_code == 502
+    assert "Anthropic refuses this token" in shown(answer)
+    assert "Anthropic refuses the token of refused" in shown(reader.go("/admin"))
+
+
+# --- the playground ---------------------------------------------------------------------------------------
+
+
+def test_the_playground_answers_as_a_key_without_a_script(reader: Reader, gateway: Gateway) -> None:
+    gateway.key("playground")
+    key = gateway.access(lambda access: access.keys.get("program of playground")).id
+    assert f'value="{key}" selected' in reader.go(f"/admin/playground?key={key}").text
+    answer = reader.send("/admin/playground", key=key, model="sonnet", message="Hello")
+    assert re.search(r'id="answer"[^>]*>[^<]+<', answer.text)
+    assert "tokens in" in shown(answer)
+    assert 'id="ask-message-error"' in reader.send("/admin/playground", key=key, model="sonnet").text
+    assert reader.send("/admin/playground", key="unknown", message="Hello").status_code == 404
+    gateway.access(lambda access: access.keys.revoke(key))
+    assert reader.send("/admin/playground", key=key, message="Hello").status_code == 409
+
+
+def test_the_playground_streams_to_a_script_and_tells_it_failures(reader: Reader, gateway: Gateway) -> None:
+    gateway.key("streaming")
+    key = gateway.access(lambda access: access.keys.get("program of streaming")).id
+    reader.go("/admin/playground")
+    reader.client.headers["accept"] = "text/event-stream"
+    answer = reader.send("/admin/playground", key=key, model="sonnet", system="Be brief.", message="Hello")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text.endswith("data: [DONE]\n\n")
+    assert '"usage":{' in answer.text
+    reader.client.headers["accept"] = "*/*"
+    reader.go("/admin/playground")
+    reader.client.headers["accept"] = "text/event-stream"
+    refused = reader.send("/admin/playground", key="unknown", message="Hello")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "not_found")

@@ -4,10 +4,37 @@ from __future__ import annotations
 
 from typing import Final
 
-from claude_code_api.admin.pages import credentials, keys, overview, sign_in
+from claude_code_api.admin.pages import (
+    account,
+    administrators,
+    audit,
+    credentials,
+    keys,
+    overview,
+    playground,
+    settings,
+    sign_in,
+    tokens,
+    usage,
+)
 from claude_code_api.admin.pages.visit import View
 
 VIEWS: Final[list[View]] = [
-    each for part in (sign_in, overview, keys, credentials) for each in vars(part).values() if isinstance(each, View)
+    each
+    for part in (
+        sign_in,
+        overview,
+        keys,
+        credentials,
+        usage,
+        playground,
+        audit,
+        administrators,
+        settings,
+        account,
+        tokens,
+    )
+    for each in vars(part).values()
+    if isinstance(each, View)
 ]
 """Every page and form that there is."""

@@ -10,13 +10,14 @@ from claude_code_api.admin.actions.credentials import (
     rename_credential,
     replace_credential,
     show_credential,
+    try_credential,
 )
 from claude_code_api.admin.actions.keys import list_keys
 from claude_code_api.admin.pages.rendering import Form
 from claude_code_api.admin.pages.visit import MENDED, Answer, Elsewhere, Shown, Visit, view
 from claude_code_api.admin.pages.wording import count
 from claude_code_api.credential import CredentialKind
-from claude_code_api.errors import RequestFailure
+from claude_code_api.errors import NotFound, RequestFailure
 
 SECTION = "credentials"
 NAMED = 10
@@ -71,6 +72,20 @@ async def replace(visit: Visit) -> Answer:
         form = visit.failed_form("replace", failure, "token")
         return await _one(visit, record, replacing=form, failure=failure)
     return Elsewhere(f"/admin/credentials/{record.id}?done=credential-replaced")
+
+
+@view("POST", "/admin/credentials/{id}/test", "admin")
+async def test(visit: Visit) -> Answer:
+    """What Anthropic says of the token, told on its page."""
+    record = await visit.do(show_credential, id=visit.path["id"])
+    try:
+        await visit.do(try_credential, id=record.id)
+    except NotFound:
+        raise
+    except RequestFailure as failure:
+        record = await visit.do(show_credential, id=record.id)
+        return await _one(visit, record, visit.failed_form("rename", failure), failure=failure)
+    return Elsewhere(f"/admin/credentials/{record.id}?done=credential-tested")
 
 
 @view("GET", "/admin/credentials/{id}/remove", "admin")

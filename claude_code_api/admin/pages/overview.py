@@ -7,9 +7,11 @@ from typing import Final
 
 import msgspec
 
+from claude_code_api.access.attention import attention
 from claude_code_api.admin.actions.credentials import list_credentials
 from claude_code_api.admin.actions.keys import list_keys
 from claude_code_api.admin.pages import figures
+from claude_code_api.admin.pages.noticed import noticed
 from claude_code_api.admin.pages.visit import Answer, Shown, Visit, view
 from claude_code_api.usage.overview import overview
 from claude_code_api.usage.report import spenders
@@ -41,7 +43,7 @@ async def show(visit: Visit) -> Answer:
         "span": span,
         "spans": SPANS.items(),
         "steps": [] if used else await _steps(visit),
-        "attention": [],
+        "attention": noticed(await attention(visit.parts.access)),
         "figures": figures.of_window(getattr(windows, span)),
         "dearest": dearest.items,
     }

@@ -89,7 +89,7 @@ class Visit:
     def may(self, role: Role) -> bool:
         return self.caller.may(role)
 
-    async def do(self, action: Action[I, O], **given: Any) -> O:
+    async def do(self, action: Action[I, O], /, **given: Any) -> O:
         """Does what the admin API does, for the same role and with the same checks."""
         return await action(self.parts, self.caller, taken(given, action.takes, strict=False))
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import msgspec
-
 from claude_code_api.access import ApiKey, CredentialRecord
-from claude_code_api.audit import Entry
 from claude_code_api.credential import CredentialKind
 from claude_code_api.usage.figures import Figures
 
@@ -164,8 +162,7 @@ def device(agent: str) -> str:
 # --- the audit log ----------------------------------------------------------------------------------------
 
 
-def details(entry: Entry) -> list[tuple[str, str]]:
-    given: dict[str, Any] = msgspec.json.decode(entry.details)
+def details(given: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name.replace("_", " "), _plain(value)) for name, value in given.items() if value is not None]
 
 
@@ -181,4 +178,10 @@ def _is_past(at: datetime | None) -> bool:
 
 
 def _plain(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, dict):
+        if set(value) == {"from", "to"}:
+            return f"{_plain(value['from'])} → {_plain(value['to'])}"
+        return ", ".join(f"{name.replace('_', ' ')} {_plain(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
+    return "none" if value is None else str(value)
