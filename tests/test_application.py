@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
 
 from claude_code_api.application import running
@@ -51,6 +53,38 @@ async def test_a_token_of_the_wrong_form_stops_the_start_and_names_its_setting_a
         async with running(free(settings, **{setting: value})):
             pass
     assert value not in caught.value.message
+
+
+@pytest.mark.policy("L4")
+async def test_what_a_running_gateway_is_alarmed_by_reaches_the_webhook(settings: MakeSettings) -> None:
+    got: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def hear(request: web.Request) -> web.Response:
+        await got.put(await request.json())
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/", hear)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    given = {
+        "alert_webhook": f"http://127.0.0.1:{runner.addresses[0][1]}/",
+        "alert_webhook_secret": "shared with the receiver",
+        "anthropic_api_key": api_key("one"),
+    }
+    try:
+        async with running(free(settings, **given)) as gateway, asyncio.timeout(20):
+            credential = await gateway.access.credentials.get("default-api")
+            await gateway.access.credentials.note_refused(credential.id)
+            heard = await got.get()
+            assert (heard["kind"], heard["about"]) == ("credential_refused", credential.id)
+            assert [alert.kind for alert in gateway.access.alerts.latest()] == ["credential_refused"]
+            while (verified := await gateway.access.audit.verification.onward()) is None:
+                await asyncio.sleep(0.01)  # it is looked through at the start
+            assert verified.intact
+    finally:
+        await runner.cleanup()
 
 
 @pytest.mark.policy("A5")

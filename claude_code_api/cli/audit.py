@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from claude_code_api.cli.command import AsJson, DataDir, settings_for, with_acce
 from claude_code_api.cli.keys import duration
 from claude_code_api.cli.output import print_json, print_table, shown
 from claude_code_api.errors import OperatorFailure
+
+if TYPE_CHECKING:
+    from claude_code_api.access import Access
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -61,6 +65,39 @@ def list_(
             for e in entries
         ],
     )  # fmt: skip
+
+
+@app.command()
+def export(
+    since: Annotated[
+        timedelta | None, typer.Option(metavar="TIME", parser=duration, help="Only of the last such time, as 7d.")
+    ] = None,
+    actor: Annotated[str | None, typer.Option(metavar="WHO", help="Only what this one did.")] = None,
+    action: Annotated[
+        str | None, typer.Option(metavar="A", help="Only such entries: key, key.revoked, credential, …")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only what was done to this key, credential, …")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print all entries, oldest first: as comma-separated values, or with --json as one JSON object a line.
+
+    Example: claude-code-api audit export --since 30d > audit.csv
+    """
+    from claude_code_api.audit import EntryFilter
+    from claude_code_api.audit.listing import as_csv, as_json_lines
+
+    begin = datetime.now(UTC) - since if since is not None else None
+    wanted = EntryFilter(since=begin, actor=actor, action=action, target=target)
+
+    async def write(access: Access) -> None:
+        entries = access.audit.every(wanted)
+        async for line in as_json_lines(entries) if as_json else as_csv(entries):
+            sys.stdout.write(line if isinstance(line, str) else line.decode())
+
+    with_access(settings_for(data_dir), "Reading", write)
 
 
 @app.command()

@@ -131,6 +131,21 @@ def replace(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> No
 
 
 @app.command()
+def rename(
+    name: Name,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="What to call it from now on.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a credential another name; its keys stay with it.
+
+    Example: claude-code-api credentials rename main annas-subscription
+    """
+    record = with_access(settings_for(data_dir), "Renaming", lambda access: access.credentials.rename(name, new))
+    _tell(f"This is now the {_described(record)}.", record, as_json)
+
+
+@app.command()
 def remove(
     name: Name,
     force: Annotated[bool, typer.Option("--force", help="Revoke the API keys that stand on it, too.")] = False,

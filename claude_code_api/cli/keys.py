@@ -153,6 +153,61 @@ def show(id_or_name: Id, data_dir: DataDir = None, as_json: AsJson = False) -> N
 
 
 @app.command()
+def change(
+    id_or_name: Id,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Another name.")] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="M", help="What it may use now (repeatable).")] = None,
+    every_model: Annotated[bool, typer.Option("--every-model", help="It may use every model.")] = False,
+    rate_limit: Annotated[str | None, typer.Option(metavar="LIMIT", help="Such as 10/minute, or `off`.")] = None,
+    default_rate_limit: Annotated[
+        bool, typer.Option("--default-rate-limit", help="Its own limit goes; that of the settings holds.")
+    ] = False,
+    max_concurrent: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests that it may have at once.", min=1, max=100_000)
+    ] = None,
+    default_concurrent: Annotated[
+        bool, typer.Option("--default-concurrent", help="The same of requests at once.")
+    ] = False,
+    expires: Annotated[
+        timedelta | None, typer.Option(metavar="TIME", parser=duration, help="When it ends, counted from now.")
+    ] = None,
+    never_expires: Annotated[bool, typer.Option("--never-expires", help="It ends only when it is revoked.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the name, models, limits or end of a key; what is not given stays.
+
+    Example: claude-code-api keys change my-program --rate-limit 100/minute --never-expires
+    """
+    from claude_code_api.access import KeyChanges
+
+    ends = datetime.now(UTC) + expires if expires is not None else None
+    given = {
+        "name": _changed("name", name, False),
+        "models": _changed("model", tuple(model) if model else None, every_model, ()),
+        "rate_limit": _changed("rate-limit", rate_limit, default_rate_limit),
+        "max_concurrent": _changed("max-concurrent", max_concurrent, default_concurrent),
+        "expires_at": _changed("expires", ends, never_expires),
+    }
+    key = with_access(
+        settings_for(data_dir), "Changing the key", lambda access: access.keys.update(id_or_name, KeyChanges(**given))
+    )
+    if as_json:
+        print_json(_described(key))
+    else:
+        print(f"The key {key.name!r} ({key.id}) is now as it was asked for.")
+
+
+def _changed(option: str, value: Any, reset: bool, default: Any = None) -> Any:
+    """What is given for one field; UNSET where nothing is."""
+    import msgspec
+
+    if value is not None and reset:
+        raise typer.BadParameter(f"--{option} and the option that takes it away exclude each other")
+    return default if reset else msgspec.UNSET if value is None else value
+
+
+@app.command()
 def revoke(id_or_name: Id, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Revoke a key; it is refused from now on.
 

@@ -51,3 +51,13 @@ def test_a_missing_entry_is_named_on_one_line(run: Any, data_dir: Path) -> None:
     told = run("audit", "verify", "--json")
     assert told.status == 1
     assert [fault["number"] for fault in json.loads(told.out)["faults"]] == [2]
+
+
+def test_all_of_it_can_be_printed_for_a_sheet_or_a_script(run: Any, data_dir: Path) -> None:
+    keep(data_dir)
+    head, *rows = run("audit", "export", "--target", "key_1").out.splitlines()
+    assert (head, len(rows)) == ("number,at,actor,action,target,details,code", 1)
+    assert rows[0].startswith("2,")
+    lines = run("audit", "export", "--json", "--actor", "administrator anna", "--action", "key", "--since", "1h").out
+    assert [json.loads(line)["number"] for line in lines.splitlines()] == [1, 2, 3]
+    assert "\x1b" not in lines

@@ -184,3 +184,14 @@ def test_a_terminal_that_cannot_hide_what_is_typed_is_not_used(monkeypatch: pyte
     monkeypatch.setattr(getpass, "getpass", warn)
     with pytest.raises(OperatorFailure, match="cannot hide"):
         output.read_token()
+
+
+def test_a_credential_gets_another_name_and_keeps_its_keys(run: Any) -> None:
+    for name in ("main", "other"):
+        run("credentials", "add", name, stdin=oauth_token(name))
+    run("keys", "create", "program", "--credential", "main")
+    assert "as 'ours'" in run("credentials", "rename", "main", "ours").out
+    assert {each["name"]: each["keys"] for each in run("credentials", "list", "--json").json} == {
+        "ours": ["program"], "other": [],
+    }  # fmt: skip
+    assert "'other' already" in run("credentials", "rename", "ours", "other").failure

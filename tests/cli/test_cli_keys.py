@@ -154,3 +154,17 @@ def test_a_rotated_key_is_good_for_a_day_longer_unless_told_otherwise(run: Any, 
     with pytest.raises(Unauthenticated):
         verify(data_dir, new)
     verify(data_dir, told["key"])
+
+
+def test_a_key_is_changed_in_what_is_given_and_nothing_else(run: Any, data_dir: Path) -> None:
+    text = run("keys", "create", "program", "--credential", "main", "--model", "opus", "--rate-limit", "1/hour").out
+    ran = run("keys", "change", "program", "--name", "desk", "--max-concurrent", "2", "--expires", "7d")
+    assert (ran.status, ran.err) == (0, "")
+    key = verify(data_dir, text.strip())
+    assert (key.name, key.models, key.rate_limit, key.max_concurrent) == ("desk", ("opus",), "1/hour", 2)
+    assert key.expires_at is not None
+    freed = ("--every-model", "--default-rate-limit", "--default-concurrent", "--never-expires")
+    told = run("keys", "change", "desk", *freed, "--json").json
+    assert [told[name] for name in ("models", "rate_limit", "max_concurrent", "expires_at")] == [[], None, None, None]
+    assert run("keys", "change", "desk", "--model", "opus", "--every-model").status == 2
+    assert "rate limit is like" in run("keys", "change", "desk", "--rate-limit", "often").failure

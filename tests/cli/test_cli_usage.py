@@ -22,9 +22,9 @@ COMMANDS = [
     *(["admin", name] for name in ("list", "set-password", "add", "remove", "set-role", "reset-second-factor")),
     *(["admin", "tokens", name] for name in ("create", "list", "revoke")),
     *(["admin", "sessions", name] for name in ("list", "end")),
-    *(["audit", name] for name in ("list", "verify")),
-    *(["credentials", name] for name in ("add", "list", "test", "replace", "remove")),
-    *(["keys", name] for name in ("create", "list", "show", "revoke", "rotate")),
+    *(["audit", name] for name in ("list", "export", "verify")),
+    *(["credentials", name] for name in ("add", "list", "test", "replace", "rename", "remove")),
+    *(["keys", name] for name in ("create", "list", "show", "change", "revoke", "rotate")),
     *(["usage", name] for name in ("export", "erase", "rebuild")),
     ["vault", "rotate"],
 ]  # fmt: skip
