@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claude_code_api.audit.chain import Entry
@@ -33,13 +33,29 @@ class EntryFilter(msgspec.Struct, frozen=True, kw_only=True):
     def conditions(self) -> list[ColumnElement[bool]]:
         row, given = audit_entries.c, self.action
         every = (
-            None if self.since is None else row.at >= self.since,
-            None if self.until is None else row.at < self.until,
+            *(() if self.since is None else _times(row.at >= self.since)),
+            *(() if self.until is None else _times(row.at < self.until)),
             None if self.actor is None else row.actor == self.actor,
             None if self.target is None else row.target == self.target,
-            None if given is None else or_(row.action == given, row.action.startswith(f"{given}.", autoescape=True)),
+            None if given is None else _action(given),
         )
         return [condition for condition in every if condition is not None]
+
+
+def _action(given: str) -> ColumnElement[bool]:
+    action = audit_entries.c.action
+    if "." in given:
+        return action == given
+    return or_(action == given, action.startswith(f"{given}.", autoescape=True))
+
+
+def _times(which: ColumnElement[bool]) -> list[ColumnElement[bool]]:
+    """Entries of a time, and between which numbers these lie: found in the index, they spare a walk to there."""
+    number = audit_entries.c.number
+    # With `+ 0`, for a database would look for the smallest number by going through all of them in their order.
+    bounds = (select(bound(number + 0)).where(which).correlate(None) for bound in (func.min, func.max))
+    first, last = (query.scalar_subquery() for query in bounds)
+    return [which, number >= first, number <= last]
 
 
 async def newest(

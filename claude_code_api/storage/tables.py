@@ -284,13 +284,14 @@ audit_entries = Table(
     "audit_entries",
     metadata,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("at", UTCDateTime, nullable=False, index=True),
+    Column("at", UTCDateTime, nullable=False),
     Column("actor", String(200), nullable=False),
     Column("action", String(64), nullable=False),
     Column("target", String(200)),
     Column("details", Text, nullable=False),  # JSON, to the letter: the code binds its bytes
     Column("code", LargeBinary(32), nullable=False),
-    # Who looks for a person or a thing does not walk through a million entries of others.
+    # Who looks for a person or a thing does not walk through a million entries of others; nor who looks for a time.
+    Index(None, "at", "number"),
     Index(None, "actor", "number"),
     Index(None, "target", "number"),
     Index(None, "action", "number"),
