@@ -31,7 +31,7 @@ def report() -> dict[str, Any]:
     command = namespace()
     done = subprocess.run(
         [*command, sys.executable, str(RUN), "namespace" if command else "polling"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
         timeout=100,
