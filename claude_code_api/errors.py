@@ -87,9 +87,19 @@ class NotFound(RequestFailure):
 
 
 class MethodNotAllowed(RequestFailure):
+    """`allowed` are the methods that the endpoint has."""
+
     status = 405
     type = "invalid_request_error"
     default_code = "method_not_allowed"
+
+    allowed: tuple[str, ...] = ()
+
+    @classmethod
+    def answers(cls, *methods: str) -> MethodNotAllowed:
+        failure = cls(f"This endpoint answers {', '.join(methods)}.")
+        failure.allowed = methods
+        return failure
 
 
 class RequestTimeout(RequestFailure):

@@ -107,7 +107,7 @@ class Admin:
             self.require_no_forgery(exchange, caller, origin)
             await exchange.answer(204, b"", await self.sign_out(caller))
         else:
-            raise MethodNotAllowed("This endpoint answers GET, POST, DELETE.")
+            raise MethodNotAllowed.answers("GET", "HEAD", "POST", "DELETE")
 
     async def sign_in(self, exchange: Exchange, given: SignInForm) -> tuple[Caller, Fields]:
         """A new session, and its cookies. What was signed in before on this device is signed out."""

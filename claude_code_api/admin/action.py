@@ -43,10 +43,19 @@ O = TypeVar("O")  # noqa: E741 - the output
 
 
 class Action(Generic[I, O]):
-    """One thing that can be done. `path` lies under `/admin/api/v1`; `{name}` in it is a field of the input."""
+    """One thing that can be done. `path` lies under `/admin/api/v1`; `{name}` in it is a field of the input.
+
+    `files` are the content types of what it gives, where that is a Download.
+    """
 
     def __init__(
-        self, run: Callable[[Parts, Caller, I], Awaitable[O]], method: str, path: str, role: Role, status: int
+        self,
+        run: Callable[[Parts, Caller, I], Awaitable[O]],
+        method: str,
+        path: str,
+        role: Role,
+        status: int,
+        files: tuple[str, ...],
     ) -> None:
         hints = get_type_hints(run)
         *_, self.takes = (kind for name, kind in hints.items() if name != "return")
@@ -54,6 +63,7 @@ class Action(Generic[I, O]):
         self.name = run.__name__
         self.summary = (run.__doc__ or "").partition("\n")[0].rstrip(".")
         self.method, self.path, self.role, self.status = method, path, role, status
+        self.files = files
         self._run = run
 
     @property
@@ -67,9 +77,9 @@ class Action(Generic[I, O]):
 
 
 def action(
-    method: str, path: str, role: Role, status: int = 200
+    method: str, path: str, role: Role, status: int = 200, files: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Parts, Caller, I], Awaitable[O]]], Action[I, O]]:
     def decorate(run: Callable[[Parts, Caller, I], Awaitable[O]]) -> Action[I, O]:
-        return Action(run, method, path, role, status)
+        return Action(run, method, path, role, status, files)
 
     return decorate

@@ -44,14 +44,14 @@ class Routes(Generic[R]):
 
     def find(self, method: str, path: str) -> tuple[R, dict[str, str]]:
         """The action and the fields in its path. NotFound; MethodNotAllowed names those that there are."""
-        allowed = []
+        allowed: list[str] = []
         for pattern, target in self._routes:
             if found := pattern.fullmatch(path):
                 if target.method == method or (method, target.method) == ("HEAD", "GET"):
                     return target, {name: unquote(value) for name, value in found.groupdict().items()}
-                allowed.append(target.method)
+                allowed += ["GET", "HEAD"] if target.method == "GET" else [target.method]
         if allowed:
-            raise MethodNotAllowed(f"This endpoint answers {', '.join(sorted(allowed))}.")
+            raise MethodNotAllowed.answers(*sorted(allowed))
         raise NotFound("There is no such endpoint.")
 
 

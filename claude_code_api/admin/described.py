@@ -55,8 +55,9 @@ def _operation(action: Action[Any, Any], schemas: Json) -> Json:
         else msgspec.json.schema_components([gives], ref_template=REF, schema_hook=_schema)[0][0]
     )
     operation = _described(action.summary, _camel(action.name), action.status, answer)
-    if gives is Download:
-        operation["responses"]["200"]["content"] = {"text/csv": {"schema": {"type": "string"}}}
+    if action.files:
+        text = {"schema": {"type": "string"}}
+        operation["responses"]["200"]["content"] = dict.fromkeys(action.files, text)
     operation["description"] = f"Takes the role {action.role}."
     fields = dict(schemas[action.takes.__name__].get("properties", {}))
     required = set(schemas[action.takes.__name__].get("required", ()))

@@ -120,9 +120,7 @@ class App:
         if not method:
             raise NotFound("There is no such endpoint.")
         if exchange.method != method and (exchange.method, method) != ("HEAD", "GET"):
-            allowed = "GET, HEAD" if method == "GET" else method
-            exchange.extra_headers.append((b"allow", allowed.encode()))
-            raise MethodNotAllowed(f"This endpoint answers {allowed}.")
+            raise MethodNotAllowed.answers(*(("GET", "HEAD") if method == "GET" else (method,)))
         return handler
 
     # --- gates ----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import traceback
 import structlog
 
 from claude_code_api.dialects.openai_chat import error
-from claude_code_api.errors import InternalError, RequestFailure
+from claude_code_api.errors import InternalError, MethodNotAllowed, RequestFailure
 from claude_code_api.surface.asgi import Fields, Receive, Scope, Send
 from claude_code_api.surface.client import Client
 from claude_code_api.surface.security_headers import NO_STORE, NOTHING, security_headers
@@ -103,6 +103,8 @@ class Exchange:
         headers: Fields = []
         if failure.retry_after is not None:
             headers.append((b"retry-after", b"%d" % failure.retry_after))
+        if isinstance(failure, MethodNotAllowed):
+            headers.append((b"allow", ", ".join(failure.allowed).encode()))
         if failure.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         if failure.status == 413:

@@ -11,8 +11,10 @@ from browsing import API, PASSWORD, sign_in
 from gateways import Gateway, StartGateway
 
 from claude_code_api.admin.actions import ACTIONS
+from claude_code_api.admin.described import described
 from claude_code_api.secret import Secret
 from claude_code_api.stand_in import StandIn, oauth_token, script
+from claude_code_api.surface.description import description
 
 Browser = Callable[..., httpx2.Client]
 
@@ -101,6 +103,10 @@ def test_every_action_is_described(owner: httpx2.Client) -> None:
     }
     assert "csrf" in str(paths[f"{API}/keys"]["post"]["security"])
     assert "/admin/api/v1/session" in owner.get("/docs").text
+
+
+def test_no_two_shapes_have_one_name() -> None:
+    assert not described().schemas.keys() & description(())["components"]["schemas"].keys()
 
 
 def test_settings_are_told_without_secrets(owner: httpx2.Client) -> None:

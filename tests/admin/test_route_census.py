@@ -62,7 +62,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, int]]] = {
     ("POST", f"{API}/tokens"): ("admins change", 400),
     ("POST", f"{API}/tokens/{{id}}/revoke"): ("admins change", 404),
     ("GET", f"{API}/sessions"): ("read", 200),
-    ("POST", f"{API}/sessions/end-others"): ("own", 200),
+    ("POST", f"{API}/account/end-other-sessions"): ("own", 200),
     ("DELETE", f"{API}/sessions/{{id}}"): ("own", 404),
     ("POST", f"{API}/account/password"): ("own", 400),
     ("GET", f"{API}/account/second-factor"): ("read", 200),

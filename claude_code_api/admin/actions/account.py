@@ -100,7 +100,7 @@ async def end_session(parts: Parts, caller: Caller, the: TheSession) -> None:
     await parts.access.sessions.end(the.id, by=caller.actor, administrator_id=own)
 
 
-@action("POST", "/sessions/end-others", "viewer")
+@action("POST", "/account/end-other-sessions", "viewer")
 async def end_other_sessions(parts: Parts, caller: Caller, _: Nothing) -> Ended:
     """End one's own sessions, but for this one."""
     session = caller.own_session()

@@ -11,7 +11,7 @@ import msgspec
 
 from claude_code_api.admin.action import Download, Input, Nothing, Parts, action
 from claude_code_api.admin.caller import Caller
-from claude_code_api.audit import Entry, Fault
+from claude_code_api.audit import Entry
 from claude_code_api.audit.listing import EntryFilter, as_csv, as_json_lines
 from claude_code_api.audit.verification import Verified
 
@@ -67,6 +67,13 @@ class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
+class AuditFault(msgspec.Struct, frozen=True):
+    """What is wrong with the log; `number` is the entry at which it shows."""
+
+    number: int
+    message: str
+
+
 class AuditState(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the log is whole, as far as it was looked through; `entries` and the moments are None before that."""
 
@@ -74,7 +81,7 @@ class AuditState(msgspec.Struct, frozen=True, kw_only=True):
     entries: int | None
     whole_at: datetime | None
     at: datetime | None
-    faults: list[Fault]
+    faults: list[AuditFault]
 
     @classmethod
     def of(cls, verified: Verified | None) -> AuditState:
@@ -85,7 +92,7 @@ class AuditState(msgspec.Struct, frozen=True, kw_only=True):
             entries=verified.entries,
             whole_at=verified.whole_at,
             at=verified.at,
-            faults=list(verified.faults),
+            faults=[AuditFault(each.number, each.message) for each in verified.faults],
         )
 
 
@@ -96,7 +103,7 @@ async def list_entries(parts: Parts, _: Caller, asked: EntriesAsked) -> AuditPag
     return AuditPage(items=[AuditEntry.of(entry) for entry in page.items], next=page.next)
 
 
-@action("GET", "/audit/export", "viewer")
+@action("GET", "/audit/export", "viewer", files=("text/csv", "application/jsonl"))
 async def export_entries(parts: Parts, _: Caller, asked: EntriesExported) -> Download:
     """Give the entries as a file, oldest first."""
 

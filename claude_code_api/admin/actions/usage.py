@@ -55,7 +55,7 @@ async def show_overview(parts: Parts, _: Caller, __: Nothing) -> Overview:
     return await overview(parts.access.database)
 
 
-@action("GET", "/usage/export", "viewer")
+@action("GET", "/usage/export", "viewer", files=("text/csv",))
 async def export_usage(parts: Parts, _: Caller, asked: UsageAsked) -> Download:
     """Give the same as comma-separated values."""
     lines = await report(parts.access.database, asked.by, await _filter(parts, asked))
