@@ -125,8 +125,11 @@ class AdminTokens:
             return [AdminToken(**row) for row in rows.mappings()]
 
     async def revoke(self, token_id: str, *, by: str = COMMAND_LINE) -> AdminToken:
-        """Refused when this returns. Revoking again keeps the first time; NotFound for one that never was."""
-        this = admin_tokens.c.id == token_id
+        """Refused when this returns. Revoking again keeps the first time.
+
+        NotFound for one that never was, InvalidRequest for what is no id.
+        """
+        this = admin_tokens.c.id == names.checked(token_id, "id")
         async with self._audit.change(by) as change:
             found = await change.connection.execute(select(*_COLUMNS).where(this).with_for_update())
             row = found.mappings().one_or_none()

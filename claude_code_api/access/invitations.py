@@ -62,6 +62,7 @@ class Invitations:
             expires_at=now + GOOD_FOR,
         )
         async with self._audit.change(by) as change:
+            await change.alone()
             connection = change.connection
             if not await connection.scalar(select(exists().where(administrators.c.role == "owner"))):
                 raise Conflict("There is no owner yet; `admin set-password` makes one.")
@@ -88,8 +89,8 @@ class Invitations:
             return [Invitation(**row) for row in rows.mappings()]
 
     async def withdraw(self, invitation_id: str, *, by: str = COMMAND_LINE) -> None:
-        """NotFound for one that is used, or never was."""
-        this = invitations.c.id == invitation_id
+        """NotFound for one that is used, or never was; InvalidRequest for what is no id."""
+        this = invitations.c.id == names.checked(invitation_id, "id")
         async with self._audit.change(by) as change:
             name = await change.connection.scalar(select(invitations.c.name).where(this))
             if name is None:
@@ -123,6 +124,7 @@ class Invitations:
             "created_by": invitation.created_by,
         }
         async with self._audit.change(INVITATION, announced=True) as change:
+            await change.alone()
             used = await change.connection.execute(delete(invitations).where(self._good(token)))
             taken = exists().where(administrators.c.name == invitation.name)
             if used.rowcount != 1 or await change.connection.scalar(select(taken)):

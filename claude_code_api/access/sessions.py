@@ -136,8 +136,10 @@ class Sessions:
             return [ListedSession(**self._told(row)) for row in rows.mappings() if self._is_live(row, now)]
 
     async def end(self, session_id: str, *, by: str = COMMAND_LINE, administrator_id: str | None = None) -> None:
-        """Its secret is good for nothing when this returns. NotFound, also for one that is not this administrator's."""
-        this = admin_sessions.c.id == session_id
+        """Its secret is good for nothing when this returns. NotFound, also for one that is not this administrator's;
+        InvalidRequest for what is no id.
+        """
+        this = admin_sessions.c.id == names.checked(session_id, "id")
         if administrator_id is not None:
             this &= admin_sessions.c.administrator_id == administrator_id
         async with self._audit.change(by) as change:

@@ -36,32 +36,41 @@ class Change:
     def __init__(self, connection: AsyncConnection, chain: Chain, by: str) -> None:
         self.connection = connection
         self.by = by
-        self.head: Head | None = None
+        self._head: Head | None = None
         self._chain = chain
         self._noted: list[Entry] = []
 
+    async def alone(self) -> Head:
+        """No other change is noted from here to the end: for what is looked at first, and must then still be so.
+
+        Every change waits so at its first note. Gives the newest entry.
+        """
+        if self._head is None:
+            self._head = await _newest(self.connection)
+        return self._head
+
     async def note(self, action: str, target: str | None = None, *, number: int | None = None, **details: Any) -> None:
         """Appends an entry. `details` are JSON's types and moments, and hold nothing secret; `number` leaves a gap."""
-        if self.head is None:
-            self.head = await _newest(self.connection)
+        head = await self.alone()
         entry = Entry(
-            number=number or self.head.number + 1,
+            number=number or head.number + 1,
             at=datetime.now(UTC),
             actor=self.by,
             action=action,
             target=target,
             details=msgspec.json.encode(details, order="sorted").decode(),
         )
-        entry = self._chain.sealed(entry, self.head.code)
+        entry = self._chain.sealed(entry, head.code)
         await self.connection.execute(audit_entries.insert().values(msgspec.structs.asdict(entry)))
-        self.head = Head(entry.number, entry.code)
+        self._head = Head(entry.number, entry.code)
         self._noted.append(entry)
 
-    def tell(self) -> None:
-        """What was noted, to the log too: whoever collects it has a second anchor."""
+    def tell(self) -> Head | None:
+        """What was noted, to the log too: whoever collects it has a second anchor. Gives the newest entry of it."""
         for entry in self._noted:
             log.info("audit", number=entry.number, actor=entry.actor, action=entry.action, target=entry.target,
                      code=entry.code.hex()[:16])  # fmt: skip
+        return self._head if self._noted else None
 
 
 class AuditLog:
@@ -80,9 +89,8 @@ class AuditLog:
         async with self._database.write(announced=announced) as connection:
             change = Change(connection, self._chain, by)
             yield change
-        if change.head is not None:
-            change.tell()
-            await asyncio.to_thread(self._anchor.advance, change.head)
+        if (head := change.tell()) is not None:
+            await asyncio.to_thread(self._anchor.advance, head)
 
     async def note(self, by: str, action: str, target: str | None = None, **details: Any) -> None:
         """An entry that tells of no change in the database."""

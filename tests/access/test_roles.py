@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from claude_code_api.access import Access, Administrator, Role
 from claude_code_api.access.administrator import grants
-from claude_code_api.errors import Conflict, NotFound, Unauthenticated
+from claude_code_api.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.storage.tables import admin_sessions
@@ -102,11 +102,24 @@ async def test_of_two_owners_that_leave_at_once_one_stays(
     assert [each.role for each in await access.administrators.list()].count("owner") == 1
 
 
-@pytest.mark.parametrize("name", ["nobody", "", "x" * 100_000, "an\0na"])
+@pytest.mark.parametrize("name", ["nobody", "", "x" * 100_000, "an\0na", "\ud800"])
 async def test_an_unknown_name_is_told(access: Access, anna: Administrator, name: str) -> None:
     for attempt in (
         access.administrators.remove(name, by=anna.actor),
         access.administrators.set_role(name, "viewer", by=anna.actor),
+        access.administrators.get(name),
+        access.second_factors.reset(name),
     ):
         with pytest.raises(NotFound):
+            await attempt
+
+
+@pytest.mark.parametrize("identifier", ["", "\0", "\ud800", "x" * 100_000, "' OR 1=1"])
+async def test_what_is_no_id_is_told(access: Access, anna: Administrator, identifier: str) -> None:
+    for attempt in (
+        access.sessions.end(identifier, by=anna.actor),
+        access.invitations.withdraw(identifier, by=anna.actor),
+        access.admin_tokens.revoke(identifier, by=anna.actor),
+    ):
+        with pytest.raises((NotFound, InvalidRequest)):
             await attempt

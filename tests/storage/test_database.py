@@ -218,7 +218,10 @@ async def test_a_moment_without_a_time_zone_is_refused(database: Database) -> No
     "url",
     ["nonsense", "nosuch://host/name", "sqlite:///file.db", "postgresql+nosuch://user:hunter2@host/name"],
 )
-async def test_a_wrong_url_is_refused_without_being_repeated(tmp_path: Path, url: str) -> None:
+async def test_a_wrong_url_is_refused_without_being_repeated(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where one of them makes its file
     with pytest.raises(StorageFailure, match="database URL") as failure:
         async with Database.open(Secret(url), DataDirectory(tmp_path)):
             pytest.fail("opened")
