@@ -64,7 +64,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             await store_given_password(access, settings)
             engine = await asyncio.to_thread(ClaudeCode, settings)
             gateway = Gateway(settings, access, engine, recorder)
-            server = Server(build(settings, gateway, Admin(settings, access, gateway)), settings)
+            server: Server
+            admin = Admin(settings, access, gateway, lambda: server.certificate.ends_at if server.certificate else None)
+            server = Server(build(settings, gateway, admin), settings)
             await server.start()
             try:
                 records = await access.credentials.list()

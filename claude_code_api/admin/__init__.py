@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 import msgspec
 
@@ -37,8 +39,14 @@ ENTRANCES = ("/", "/auth", "/auth/")
 class Admin:
     """One for each server. It is asked over HTTPS alone: the surface sends everybody else there."""
 
-    def __init__(self, settings: Settings, access: Access, gateway: Gateway) -> None:
-        self.parts = Parts(settings, access, gateway)
+    def __init__(
+        self,
+        settings: Settings,
+        access: Access,
+        gateway: Gateway,
+        certificate_ends_at: Callable[[], datetime | None] = lambda: None,
+    ) -> None:
+        self.parts = Parts(settings, access, gateway, certificate_ends_at)
         self._routes = Routes(ACTIONS)
         self._pages = Pages(self)
         self._bodies = BodyBudget(MAX_BODIES, MAX_BODY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import datetime
 from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
@@ -31,11 +32,12 @@ class Download(msgspec.Struct, frozen=True):
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """What actions work with."""
+    """What actions work with. `certificate_ends_at` tells when that in use ends; None before there is one."""
 
     settings: Settings
     access: Access
     gateway: Gateway
+    certificate_ends_at: Callable[[], datetime | None]
 
 
 I = TypeVar("I", bound=Input)  # noqa: E741 - the input

@@ -48,6 +48,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, int]]] = {
     ("GET", f"{API}/usage"): ("read", 200),
     ("GET", f"{API}/usage/overview"): ("read", 200),
     ("GET", f"{API}/usage/export"): ("read", 200),
+    ("GET", f"{API}/attention"): ("read", 200),
     ("GET", f"{API}/audit"): ("read", 200),
     ("GET", f"{API}/audit/export"): ("read", 200),
     ("GET", f"{API}/audit/state"): ("read", 200),

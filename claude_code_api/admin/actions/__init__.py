@@ -8,6 +8,7 @@ from claude_code_api.admin.action import Action
 from claude_code_api.admin.actions import (
     account,
     administrators,
+    attention,
     audit,
     credentials,
     keys,
@@ -19,7 +20,7 @@ from claude_code_api.admin.actions import (
 
 ACTIONS: Final[list[Action[Any, Any]]] = [
     each
-    for part in (keys, credentials, usage, audit, administrators, tokens, account, settings, playground)
+    for part in (attention, keys, credentials, usage, audit, administrators, tokens, account, settings, playground)
     for each in vars(part).values()
     if isinstance(each, Action)
 ]

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from claude_code_api.access.attention import attention
+from claude_code_api.admin.actions.attention import show_attention
 from claude_code_api.admin.actions.credentials import list_credentials
 from claude_code_api.admin.actions.keys import list_keys
 from claude_code_api.admin.pages import figures
@@ -43,7 +43,7 @@ async def show(visit: Visit) -> Answer:
         "span": span,
         "spans": SPANS.items(),
         "steps": [] if used else await _steps(visit),
-        "attention": noticed(await attention(visit.parts.access)),
+        "attention": noticed(await visit.do(show_attention)),
         "figures": figures.of_window(getattr(windows, span)),
         "dearest": dearest.items,
     }
