@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from claude_code_api.access import ApiKey, CredentialRecord
 from claude_code_api.admin.pages import charts, wording
+from claude_code_api.admin.pages.figures import At, Row
 from claude_code_api.admin.pages.rendering import Form, Frame
 from claude_code_api.audit import Fault
 from claude_code_api.conversation import RateLimitStatus
@@ -119,7 +120,11 @@ def figure(id: str, title: str, value: str, kind: str = "bars", empty: bool = Fa
         ]
     draw = charts.lines if kind == "lines" else charts.bars
     rows = [
-        [point.label, *(wording.count(each) if each is not None else "–" for each in point.values)] for point in points
+        Row(
+            At(point.label, wording.iso(NOW)),
+            [wording.count(each) if each is not None else "–" for each in point.values],
+        )
+        for point in points
     ]
     return SimpleNamespace(
         id=id,
@@ -416,7 +421,7 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
             "key": KEYS[0],
             "credential": CREDENTIALS[0],
             "figure": OVERVIEW[0],
-            "form": Form("form", {"name": "Anna’s editor"}),
+            "form": Form("edit", {"name": "Anna’s editor"}),
             "rotation": Form("rotation", {"grace_seconds": "86400"}),
             "models": MODELS,
             **USE,
@@ -542,12 +547,12 @@ PAGES: dict[str, tuple[str, Frame, dict[str, Any]]] = {
     "administrators": (
         "administrators.html",
         owner("administrators"),
-        {"rows": ADMINISTRATORS, "invitations": [INVITATION], "form": Form("form", {"role": "viewer"})},
+        {"rows": ADMINISTRATORS, "invitations": [INVITATION], "form": Form("invite", {"role": "viewer"})},
     ),
     "administrator": (
         "administrator.html",
         owner("administrators"),
-        {"administrator": ADMINISTRATORS[1], "sessions": SESSIONS, "form": Form("form", {"role": "viewer"})},
+        {"administrator": ADMINISTRATORS[1], "sessions": SESSIONS, "form": Form("role", {"role": "viewer"})},
     ),
     "invited": (
         "invited.html",

@@ -25,11 +25,15 @@ WIDEST = 4.0
 
 
 class Point(msgspec.Struct, frozen=True):
-    """What is told of one span of time: a value for each series, None where nothing was measured."""
+    """What is told of one span of time: a value for each series, None where nothing was measured.
+
+    `clock` is the moment that the label tells, if it is a time of day: a script tells it in the reader's zone.
+    """
 
     label: str
     values: tuple[float | None, ...]
     told: str
+    clock: str = ""
 
 
 def bars(name: str, title: str, summary: str, points: Sequence[Point], told: Callable[[float], str]) -> Markup:
@@ -116,6 +120,7 @@ def _labels(picture: Element, points: Sequence[Point]) -> None:
     for number, (kind, x) in places.items():
         if 0 <= number <= last:
             label = SubElement(picture, "text", {"class": kind}, x=f"{_short(x)}%", y="100%", dy="-2")
+            _clock(label, points[number])
             label.text = points[number].label
 
 
@@ -127,9 +132,16 @@ def _step(points: Sequence[Point]) -> float:
 def _hit(picture: Element, point: Point, x: float, width: float) -> Element:
     """The place of a point from top to bottom, which tells its numbers."""
     group = SubElement(picture, "g")
-    SubElement(group, "title").text = f"{point.label}: {point.told}"
+    title = SubElement(group, "title")
+    title.text = f"{point.label}: {point.told}"
+    _clock(title, point)
     _rect(group, "hit", x=x, y=TOP, width=width, height=BASE - TOP)
     return group
+
+
+def _clock(element: Element, point: Point) -> None:
+    if point.clock:
+        element.set("data-clock", point.clock)
 
 
 def _line(plane: Element, kind: str, run: list[tuple[float, float]], step: float) -> None:

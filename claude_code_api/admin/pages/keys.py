@@ -76,7 +76,9 @@ async def listed(visit: Visit) -> Answer:
 
 @view("GET", "/admin/keys/new", "admin")
 async def new(visit: Visit) -> Answer:
-    return await _new(visit, Form("new", {"lifetime": "", **visit.query}))
+    stored = (await visit.do(list_credentials)).data
+    first = {"credential": stored[0].id} if stored else {}
+    return await _new(visit, Form("new", {**first, **visit.query}))
 
 
 @view("POST", "/admin/keys/new", "admin")

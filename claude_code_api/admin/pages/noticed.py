@@ -81,4 +81,5 @@ def _words(item: Item) -> tuple[str, str, str]:
 
 
 def _how_long(at: datetime | None) -> str:
-    return f"For {ago(at).removesuffix(' ago')}." if at else ""
+    told = ago(at) if at else ""
+    return f"For {told.removesuffix(' ago')}." if told.endswith(" ago") else ""

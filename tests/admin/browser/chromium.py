@@ -22,6 +22,9 @@ WIDTHS = {390: 844, 820: 1180, 1440: 900}
 """Each with its height: a phone, a tablet, a desk."""
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 AXE: str = Axe().axe_script
+TWICE = (
+    "() => [...document.querySelectorAll('[id]')].map(each => each.id).filter((id, at, all) => all.indexOf(id) < at)"
+)
 
 
 class NoBrowser(Exception):
@@ -84,7 +87,7 @@ def complaints(page: Page) -> Iterator[list[str]]:
 
 async def look(page: Page) -> list[str]:
     """Everything that is wrong with a page as it stands, dark and light, at every width. It is left light and wide."""
-    found = []
+    found = [f"two elements have the id {each}" for each in await page.evaluate(TWICE)]
     await page.evaluate(AXE)
     for width, height in WIDTHS.items():
         await page.set_viewport_size({"width": width, "height": height})

@@ -10,7 +10,12 @@ const MOMENT = new Intl.DateTimeFormat(undefined, {
   day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
 });
 
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+
 function localize(root) {
+  for (const label of all("[data-clock]", root)) {
+    label.textContent = label.textContent.replace(/^\d\d:\d\d/, CLOCK.format(new Date(label.dataset.clock)));
+  }
   for (const time of all("time[data-moment]", root)) time.textContent = MOMENT.format(new Date(time.dateTime));
   for (const time of all("time[data-title]", root)) time.title = MOMENT.format(new Date(time.dateTime));
 }
