@@ -52,6 +52,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, int]]] = {
     ("DELETE", f"{API}/credentials/{{id}}"): ("admins change", 404),
     ("GET", f"{API}/usage"): ("read", 200),
     ("GET", f"{API}/usage/overview"): ("read", 200),
+    ("GET", f"{API}/usage/keys"): ("read", 200),
     ("GET", f"{API}/usage/export"): ("read", 200),
     ("GET", f"{API}/attention"): ("read", 200),
     ("GET", f"{API}/audit"): ("read", 200),

@@ -10,9 +10,10 @@ import msgspec
 from claude_code_api.admin.action import Download, Input, Nothing, Parts, action
 from claude_code_api.admin.caller import Caller
 from claude_code_api.errors import InvalidRequest
+from claude_code_api.storage.pages import Page
 from claude_code_api.usage.figures import Figures
 from claude_code_api.usage.overview import Overview, overview
-from claude_code_api.usage.report import Line, as_csv, report
+from claude_code_api.usage.report import Line, as_csv, report, spenders
 from claude_code_api.usage.sources import By, Filter
 
 LAST_DAYS = timedelta(days=30)
@@ -28,6 +29,18 @@ class UsageAsked(Input, frozen=True, kw_only=True):
     key: str | None = None
     model: str | None = None
     credential: str | None = None
+
+
+class KeysOfUsageAsked(Input, frozen=True, kw_only=True):
+    """Of days (UTC) of which `since` to `until` holds any part; `after` is the `next` of the page before."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    key: str | None = None
+    model: str | None = None
+    credential: str | None = None
+    after: str | None = None
+    limit: int = 50
 
 
 class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +62,12 @@ async def show_usage(parts: Parts, _: Caller, asked: UsageAsked) -> UsageReport:
     return UsageReport(by=asked.by, since=wanted.since, until=wanted.until, data=lines, total=total)
 
 
+@action("GET", "/usage/keys", "viewer")
+async def list_spenders(parts: Parts, _: Caller, asked: KeysOfUsageAsked) -> Page[Line]:
+    """List the keys that cost most, page by page: fast for any number of them."""
+    return await spenders(parts.access.database, await _filter(parts, asked), after=asked.after, limit=asked.limit)
+
+
 @action("GET", "/usage/overview", "viewer")
 async def show_overview(parts: Parts, _: Caller, __: Nothing) -> Overview:
     """Tell the last hour, day and month."""
@@ -67,7 +86,7 @@ async def export_usage(parts: Parts, _: Caller, asked: UsageAsked) -> Download:
     return Download(f"usage-by-{asked.by}.csv", b"text/csv; charset=utf-8", chunks())
 
 
-async def _filter(parts: Parts, asked: UsageAsked) -> Filter:
+async def _filter(parts: Parts, asked: UsageAsked | KeysOfUsageAsked) -> Filter:
     since = asked.since or datetime.now(UTC) - LAST_DAYS
     for name, moment in (("since", since), ("until", asked.until)):
         if moment is not None and moment.tzinfo is None:
