@@ -99,12 +99,25 @@ class Gateway:
                 key_id=key.id, request_id=request.id, endpoint=request.endpoint, stream=request.stream
             ) as tally,
         ):
-            async with aclosing(self._answer(key, conversation, tally)) as events:
-                async for event in events:
-                    tally.read(event)
-                    yield event
+            conversation, credential = await self._ready_to_ask(key, conversation, tally)
+            try:
+                async with aclosing(self._engine.answer(conversation, credential, tenant=key.id)) as events:
+                    async for event in events:  # generators inside one another would each cost every token its part
+                        if isinstance(event, RateLimitStatus):
+                            self._note(self._access.credentials.note_limit(credential.id, event))
+                            continue
+                        if isinstance(event, Finished):
+                            self._note(self._access.credentials.note_working(credential.id))
+                        tally.read(event)
+                        yield event
+            except CredentialRefused:
+                self._note(self._note_refused(credential))
+                raise
 
-    async def _answer(self, key: ApiKey, conversation: Conversation, tally: Tally) -> AsyncGenerator[Event, None]:
+    async def _ready_to_ask(
+        self, key: ApiKey, conversation: Conversation, tally: Tally
+    ) -> tuple[Conversation, Credential]:
+        """The conversation as the engine takes it, and whom it asks with."""
         model = await self._resolve(key, conversation.model)
         if not allowed(key.models, conversation.model, model):
             raise PermissionDenied(
@@ -113,18 +126,7 @@ class Gateway:
         conversation = structs.replace(await remote_images.fetch(conversation, self._settings), model=model)
         credential = await self._access.credentials.unlock(key.credential_id)
         tally.ask(model, credential.id, known=model in DEFAULT_NAMES)
-        try:
-            async with aclosing(self._engine.answer(conversation, credential, tenant=key.id)) as events:
-                async for event in events:
-                    if isinstance(event, RateLimitStatus):
-                        self._note(self._access.credentials.note_limit(credential.id, event))
-                        continue
-                    if isinstance(event, Finished):
-                        self._note(self._access.credentials.note_working(credential.id))
-                    yield event
-        except CredentialRefused:
-            self._note(self._note_refused(credential))
-            raise
+        return conversation, credential
 
     async def close(self) -> None:
         """Waits until everything that was learned is noted."""

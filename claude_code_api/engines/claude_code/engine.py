@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from secrets import token_hex
 from typing import Any
 
@@ -88,7 +88,7 @@ class ClaudeCode:
             while True:
                 told = False
                 try:
-                    async with aclosing(self._attempt(asked, credential, tenant)) as events:
+                    async with self._attempt(asked, credential, tenant) as events:
                         async for event in events:
                             told = told or not isinstance(event, RateLimitStatus)
                             yield event
@@ -119,16 +119,16 @@ class ClaudeCode:
             async with self._pool.session(owner, nothing, credential) as session:
                 return await self._open(session, owner, credential, nothing)
 
+    @asynccontextmanager
     async def _attempt(
         self, conversation: Digested, credential: Credential, tenant: str
-    ) -> AsyncGenerator[Event, None]:
+    ) -> AsyncIterator[AsyncGenerator[Event, None]]:
         owner = Owner.of(conversation, credential, tenant)
         async with self._pool.session(owner, conversation, credential) as session:
             if session.owner is None:
                 await self._open(session, owner, credential, conversation)
             async with aclosing(session.answer(conversation, self._idle_timeout)) as events:
-                async for event in events:
-                    yield event
+                yield events
 
     async def _open(
         self, session: Session, owner: Owner, credential: Credential, conversation: Conversation
