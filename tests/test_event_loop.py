@@ -27,6 +27,8 @@ def blocking_calls_fail() -> Iterator[BlockBuster]:
     blockbuster = BlockBuster("claude_code_api")
     # A line of the usage journal goes into the kernel's memory before its answer ends: some microseconds.
     blockbuster.functions["os.write"].can_block_in("usage/journal.py", {"append"})
+    # What the kernel knows of a process lies on no disk.
+    blockbuster.functions["io.TextIOWrapper.read"].can_block_in("claude_code/capacity.py", {"private_memory"})
     yield blockbuster
     blockbuster.deactivate()
 

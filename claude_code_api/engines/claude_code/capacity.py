@@ -37,7 +37,8 @@ def cores(root: Path = ROOT) -> float:
 def private_memory(pid: int) -> int:
     """Bytes that a process has for itself, without the program's text that all share; 0 where nothing tells.
 
-    Read from `statm`, in microseconds: the proportional figure (PSS) would take milliseconds of looking through pages.
+    Read from `statm`, whose numbers the kernel has at hand: in microseconds, fewer than a thread for it would take. The
+    proportional figure (PSS) would take milliseconds of looking through pages.
     """
     try:
         _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()

@@ -153,7 +153,7 @@ class Pool:
         """Keeps the process for its owner's next request, or ends it."""
         try:
             keep = self._reuse and session.owner is not None and session.alive and await session.settle()
-            worn = keep and await asyncio.to_thread(private_memory, session.process.pid) > self._max_memory
+            worn = keep and private_memory(session.process.pid) > self._max_memory
         except BaseException:
             await session.end()
             raise
