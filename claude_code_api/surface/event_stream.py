@@ -17,7 +17,7 @@ _HEAD: Fields = [
 class EventStream:
     """The head goes out with the first data, so that a failure before it still has a status of its own.
 
-    Nothing is held back: every `send` goes to the connection at once, and waits for a client that reads slowly.
+    Nothing is held back here: every `send` goes to the connection at once, and waits for a client that reads slowly.
     """
 
     def __init__(self, exchange: Exchange, comment: bytes, interval: float) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,9 +14,16 @@ import pytest
 from making import answer, anthropic_key, chat, oauth, outcome
 
 from claude_code_api.conversation import Accepted, Conversation, Finished, Message, Sampling, Started, Text, TextDelta
-from claude_code_api.engines.claude_code import ClaudeCode, probe, process
+from claude_code_api.engines.claude_code import ClaudeCode, mailbox, probe, process
 from claude_code_api.engines.claude_code import engine as engine_module
-from claude_code_api.errors import CredentialRefused, InvalidRequest, Overloaded, UpstreamError, UpstreamTimeout
+from claude_code_api.errors import (
+    CredentialRefused,
+    InvalidRequest,
+    Overloaded,
+    RequestFailure,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from claude_code_api.settings import Settings
 from claude_code_api.stand_in import StandIn, oauth_token, script
 
@@ -51,6 +58,30 @@ class TestAnswers:
             "TextDelta",
             "Finished",
         ]
+
+    @pytest.mark.parametrize(
+        "end",
+        [{"stop_reason": "end_turn"}, {"stop_reason": "max_tokens"}, {"stop_reason": "refusal"}, {"error_after": 3}],
+    )
+    async def test_the_end_of_an_answer_never_waits_and_brings_along_what_does(
+        self, engine: ClaudeCode, monkeypatch: pytest.MonkeyPatch, end: dict[str, Any]
+    ) -> None:
+        monkeypatch.setattr(mailbox, "PIECES_HELD", 3600)
+        asked = chat(f"Go {script(chunks=['a', 'b', 'c', 'd'], pause=0.01, **end)}")
+        async with asyncio.timeout(10), aclosing(engine.answer(asked, oauth("anna"), tenant="t")) as events:
+            said = []
+            with suppress(RequestFailure):
+                async for event in events:
+                    said += [event.text] if isinstance(event, TextDelta) else []
+        assert "".join(said) == ("abc" if "error_after" in end else "abcd")
+
+    async def test_the_first_delta_never_waits(self, engine: ClaudeCode, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mailbox, "PIECES_HELD", 3600)
+        asked = chat(f"Go {script(chunks=['a', 'b', 'c'], pause=3600)}")
+        async with asyncio.timeout(10), aclosing(engine.answer(asked, oauth("anna"), tenant="t")) as events:
+            while not isinstance(event := await anext(events), TextDelta):
+                pass
+        assert event.text == "a"
 
     async def test_both_kinds_of_credential_are_answered_at_once(self, engine: ClaudeCode, stand_in: StandIn) -> None:
         credentials = [oauth("anna"), anthropic_key("bert")]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from claude_code_api.engines.claude_code import lines
+from claude_code_api.engines.claude_code import lines, mailbox
 from claude_code_api.engines.claude_code.lines import Output, Unreadable
 from claude_code_api.engines.claude_code.mailbox import Mailbox
 
@@ -72,6 +72,51 @@ class TestMailbox:
         box = Mailbox()
         waiting = asyncio.create_task(box.take(10))
         await asyncio.sleep(0)
+        box.close()
+        assert await waiting is None
+
+    async def test_of_pieces_the_first_comes_at_once_and_the_others_with_what_is_none(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mailbox, "PIECES_HELD", 3600)
+        box = Mailbox()
+        for first in (1, 5):
+            waiting = asyncio.create_task(box.take(10))
+            await asyncio.sleep(0)
+            box.put(said(first), piece=True)
+            assert await waiting == said(first)
+            waiting = asyncio.create_task(box.take(10))
+            await asyncio.sleep(0)
+            box.put(said(first + 1), piece=True)
+            box.put(said(first + 2), piece=True)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not waiting.done()
+            box.put(said(first + 3))
+            assert [await waiting, await box.take(10), await box.take(10)] == [
+                said(first + 1), said(first + 2), said(first + 3),
+            ]  # fmt: skip
+
+    async def test_a_piece_that_nothing_follows_comes_by_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mailbox, "PIECES_HELD", 0.01)
+        box = Mailbox()
+        for number in range(3):
+            box.put(said(number), piece=True)
+            assert await box.take(10) == said(number)
+            waiting = asyncio.create_task(box.take(10))
+            await asyncio.sleep(0)
+            box.put(said(number), piece=True)
+            assert await waiting == said(number)
+
+    async def test_a_piece_that_was_taken_meanwhile_wakes_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mailbox, "PIECES_HELD", 0.01)
+        box = Mailbox()
+        for number in range(2):
+            box.put(said(number), piece=True)
+        assert [await box.take(10), await box.take(10)] == [said(0), said(1)]
+        waiting = asyncio.create_task(box.take(10))
+        await asyncio.sleep(0.03)
+        assert not waiting.done()
         box.close()
         assert await waiting is None
 

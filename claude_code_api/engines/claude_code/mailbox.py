@@ -9,6 +9,10 @@ from typing import Any
 Message = dict[str, Any]
 """A line that the program wrote, decoded."""
 
+PIECES_HELD = 0.03
+"""Seconds that a piece of an answer waits at most for others, behind the first: nobody sees that, and a fast stream
+wakes its reader some thirty times a second instead of some hundred, each time at 0.15 ms of processor time."""
+
 
 class Mailbox:
     """An `asyncio.Queue` that is told its end, and costs a waiting reader one future.
@@ -22,12 +26,23 @@ class Mailbox:
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._last_piece = 0.0  # when one was passed on, if nothing else was since
+        self._held: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Message, *, piece: bool = False) -> None:
+        """A `piece` of an answer may be held. The first behind anything else is not, and all else brings it along."""
         self._messages.append(message)
+        if piece:
+            loop = asyncio.get_running_loop()
+            if loop.time() - self._last_piece < PIECES_HELD:
+                self._held = self._held or loop.call_later(PIECES_HELD, self._pass_on, loop)
+                return
+            self._last_piece = loop.time()
+        else:
+            self._last_piece = 0.0
         self._wake()
 
     def close(self) -> None:
@@ -55,7 +70,16 @@ class Mailbox:
             return None
         raise TimeoutError
 
+    def _pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._held = None
+        if self._messages:  # else they were taken by a reader that came by itself
+            self._last_piece = loop.time()
+            self._wake()
+
     def _wake(self) -> None:
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 

@@ -36,6 +36,7 @@ from claude_code_api.errors import Overloaded, RequestFailure, UpstreamError, Up
 log = structlog.get_logger(__name__)
 
 _OF_A_TURN = frozenset({"stream_event", "assistant", "user", "result", "rate_limit_event"})
+_PIECES = frozenset({"content_block_delta", "content_block_stop", "message_stop"})  # none of them ends an answer
 BUFFERED_MESSAGES = 256  # then the pipe is left unread: a slow client slows its own process only
 CONTROL_TIMEOUT = 30.0  # seconds; a control request is answered in milliseconds, on a loaded machine in seconds
 IDENTITY_TIMEOUT = 10.0
@@ -322,7 +323,7 @@ class Process(Transport):
         kind = message.get("type")
         if kind in _OF_A_TURN:
             if not self._ended:
-                self.said.put(message)
+                self.said.put(message, piece=kind == "stream_event" and message["event"].get("type") in _PIECES)
             if len(self.said) >= BUFFERED_MESSAGES:
                 self._output.hold(True)
         elif kind == "control_response":
