@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+from typing import cast
 
 import pytest
 import uvloop
@@ -78,27 +78,33 @@ async def test_nothing_is_sent_on_a_connection_that_was_lost_meanwhile() -> None
 def test_a_slow_reader_pauses_the_writer_in_time_and_gets_all_of_it(new_loop) -> None:
     class Writer(asyncio.Protocol):
         paused = False
+        transport: asyncio.Transport | None = None
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast("asyncio.Transport", transport)
 
         def pause_writing(self) -> None:
             self.paused = True
 
     async def run() -> None:
-        ours, theirs = socket.socketpair()
-        for side in (ours, theirs):
-            side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        transport, writer = await asyncio.get_running_loop().connect_accepted_socket(Writer, ours)
-        outgoing = Outgoing(transport, transport.close)
-        written = b""
+        writer = Writer()
+        server = await asyncio.get_running_loop().create_server(lambda: writer, "127.0.0.1", 0)
+        reader, end = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1000)
+        while writer.transport is None:
+            await asyncio.sleep(0)
+        outgoing = Outgoing(writer.transport, writer.transport.close)
+        written = []
         while not writer.paused:
-            assert len(written) < 1024 * 1024
-            piece = b"%09d\n" % len(written) * 100
-            outgoing.write(piece)
-            written += piece
-        assert transport.get_write_buffer_size() < 4 * MOST_GATHERED
+            assert len(written) < 1000
+            written.append(b"%09d\n" % len(written) * 10_000)
+            outgoing.write(written[-1])
+        assert writer.transport.get_write_buffer_size() < 4 * MOST_GATHERED
         outgoing.close()
-        reader, end = await asyncio.open_connection(sock=theirs)
-        assert await reader.read(-1) == written
+        assert await reader.read(-1) == b"".join(written)
         end.close()
+        await end.wait_closed()
+        server.close()
+        await server.wait_closed()
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(asyncio.wait_for(run(), 10))
