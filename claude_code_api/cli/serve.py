@@ -98,10 +98,10 @@ async def _advice(gateway: Running, settings: Settings) -> list[str]:
         ]
     if token := await gateway.access.administrators.new_setup_token(by=GATEWAY):
         lines += [
-            "Next, set the password of the owner, the first administrator:",
-            "  " + command.format(" admin set-password"),
-            "The web interface, once a release has it, takes this link instead, once and within an hour:",
+            "Next, make yourself the owner in the web interface, by a link that works once and within an hour:",
             f"  {setup_link(settings, gateway.server.https_url, token)}",
+            "or here:",
+            "  " + command.format(" admin set-password"),
         ]
     lines += ["Programs then use", f"  OPENAI_BASE_URL={gateway.server.http_url}/v1  OPENAI_API_KEY=sk-…"]
     return lines

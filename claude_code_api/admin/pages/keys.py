@@ -14,6 +14,7 @@ from claude_code_api.access.api_keys import GRACE
 from claude_code_api.access.key_listing import Sort
 from claude_code_api.admin.actions.credentials import list_credentials
 from claude_code_api.admin.actions.keys import change_key, create_key, list_keys, revoke_key, rotate_key, show_key
+from claude_code_api.admin.actions.usage import show_usage
 from claude_code_api.admin.pages import figures
 from claude_code_api.admin.pages.rendering import Form
 from claude_code_api.admin.pages.snippets import snippets
@@ -21,9 +22,6 @@ from claude_code_api.admin.pages.visit import MENDED, Answer, Elsewhere, Shown, 
 from claude_code_api.admin.pages.wording import count
 from claude_code_api.errors import NotFound, RequestFailure
 from claude_code_api.gateway.models import DEFAULT_NAMES
-from claude_code_api.usage.figures import Figures
-from claude_code_api.usage.report import report
-from claude_code_api.usage.sources import Filter
 
 SECTION = "keys"
 FILTERS = ("search", "state", "credential")
@@ -179,13 +177,12 @@ async def _created(visit: Visit, key: ApiKey, text: str, old: ApiKey | None = No
 async def _one(visit: Visit, key: ApiKey, form: Form | None = None, failure: RequestFailure | None = None) -> Answer:
     credentials = (await visit.do(list_credentials)).data
     now = datetime.now(UTC)
-    asked = Filter(since=now - SHOWN_FOR, key_id=key.id)
-    lines = await report(visit.parts.access.database, "day", asked)
-    days = figures.by_day(((line.id, line.figures) for line in lines), asked.since, now)
+    used = await visit.do(show_usage, by="day", key=key.id, since=now - SHOWN_FOR)
+    days = figures.by_day(((line.id, line.figures) for line in used.data), used.since, now)
     values = {
         "key": key,
         "credential": next((each for each in credentials if each.id == key.credential_id), None),
-        "figure": figures.requests(days, Figures.sum(line.figures for line in lines)),
+        "figure": figures.requests(days, used.total),
         "form": form or Form("edit", _as_form(key)),
         "rotation": Form("rotation", {"grace_seconds": str(int(GRACE.total_seconds()))}),
         "models": sorted(DEFAULT_NAMES),

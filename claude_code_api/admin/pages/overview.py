@@ -10,10 +10,10 @@ import msgspec
 from claude_code_api.admin.actions.attention import show_attention
 from claude_code_api.admin.actions.credentials import list_credentials
 from claude_code_api.admin.actions.keys import list_keys
+from claude_code_api.admin.actions.usage import show_overview
 from claude_code_api.admin.pages import figures
 from claude_code_api.admin.pages.noticed import noticed
 from claude_code_api.admin.pages.visit import Answer, Shown, Visit, view
-from claude_code_api.usage.overview import overview
 from claude_code_api.usage.report import spenders
 from claude_code_api.usage.sources import Filter
 
@@ -35,9 +35,9 @@ class Step(msgspec.Struct, frozen=True):
 async def show(visit: Visit) -> Answer:
     span = visit.query.get("span", "day")
     span = span if span in SPANS else "day"
-    database, now = visit.parts.access.database, datetime.now(UTC)
-    windows = await overview(database, now)
-    dearest = await spenders(database, Filter(since=now - _LENGTHS[span]), limit=DEAREST)
+    windows = await visit.do(show_overview)
+    asked = Filter(since=datetime.now(UTC) - _LENGTHS[span])
+    dearest = await spenders(visit.parts.access.database, asked, limit=DEAREST)
     used = windows.month.total.requests > 0
     values = {
         "span": span,

@@ -11,14 +11,16 @@ from claude_code_api.admin.api import PREFIX
 from claude_code_api.admin.pages import figures
 from claude_code_api.admin.pages.rendering import Form
 from claude_code_api.admin.pages.visit import MENDED, Answer, Shown, Visit, view
+from claude_code_api.admin.pages.wording import count
 from claude_code_api.errors import InvalidRequest, NotFound, RequestFailure
+from claude_code_api.storage.pages import Page
 from claude_code_api.usage.figures import Figures
+from claude_code_api.usage.report import Line, spenders
+from claude_code_api.usage.sources import Filter
 
 GROUPINGS: Final = {"key": "Key", "model": "Model", "credential": "Credential", "day": "Day"}
 FILTERS: Final[tuple[str, ...]] = ("key", "model", "credential")
 LAST_DAYS = timedelta(days=29)
-MOST = 200
-"""Lines on the page; the file has all of them."""
 LONGEST_CHART = 100  # days
 
 
@@ -30,11 +32,12 @@ async def show(visit: Visit) -> Answer:
     shown = {"since": (today - LAST_DAYS).isoformat(), "until": today.isoformat()}
     shown |= {name: value for name, value in visit.query.items() if name in {*shown, *FILTERS}}
     failure: RequestFailure | None = None
-    report = daily = None
+    daily, lines, on = None, Page[Line](items=(), total=0, next=None), None
     try:
         asked = {name: shown[name] for name in FILTERS if name in shown} | _moments(shown)
-        report = await visit.do(show_usage, **asked, by=by)
-        daily = report if by == "day" else await visit.do(show_usage, **asked, by="day")
+        daily = await visit.do(show_usage, **asked, by="day")
+        lines = await _lines(visit, daily, asked, by)
+        on = lines.next and _page(shown, by=by, after=lines.next)
     except (*MENDED, NotFound) as refused:
         failure = refused
     return Shown(
@@ -44,16 +47,29 @@ async def show(visit: Visit) -> Answer:
             "by": by,
             "by_text": GROUPINGS.get(by, "Key"),
             "groupings": [(each, f"By {text.lower()}", _page(shown, by=each)) for each, text in GROUPINGS.items()],
-            "csv": f"{PREFIX}/usage/export?{urlencode({**asked, 'by': by})}" if report else None,
+            "csv": f"{PREFIX}/usage/export?{urlencode({**asked, 'by': by})}" if daily else None,
             "form": _form(shown, failure),
             "figures": _figures(daily) if daily and daily.data else [],
-            "lines": report.data[:MOST] if report else [],
-            "left": max(0, len(report.data) - MOST) if report else 0,
-            "most": max((line.figures.cost for line in report.data), default=0) if report else 0,
-            "total": report.total if report else Figures(),
+            "lines": lines.items,
+            "told": f"{count(lines.total)} in all",
+            "back": _page(shown, by=by) if "after" in visit.query else None,
+            "on": on,
+            "most": max((line.figures.cost for line in lines.items), default=0),
+            "total": daily.total if daily else Figures(),
         },
         failure.status if failure else 200,
     )
+
+
+async def _lines(visit: Visit, daily: UsageReport, asked: dict[str, str], by: str) -> Page[Line]:
+    """Keys may be many, so they come page by page, dearest first; of all else there are few."""
+    if by != "key" or "key" in asked:
+        found = daily if by == "day" else await visit.do(show_usage, **asked, by=by)
+        return Page(items=tuple(found.data), total=len(found.data), next=None)
+    access = visit.parts.access
+    credential = (await access.credentials.get(asked["credential"])).id if "credential" in asked else None
+    wanted = Filter(since=daily.since, until=daily.until, model=asked.get("model"), credential_id=credential)
+    return await spenders(access.database, wanted, after=visit.query.get("after"))
 
 
 def _moments(shown: dict[str, str]) -> dict[str, str]:
