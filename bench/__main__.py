@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from bench import cost, crowd, first_token, live
+from bench import cost, crowd, first_token, live, overhead
 from bench.figures import Figure, machine
 from bench.pictures import picture
 
@@ -30,6 +30,8 @@ MEASURES: dict[str, Callable[[int], Awaitable[Figure]]] = {
     "processor-time": cost.processor_time,
     "single-tokens": cost.processor_time_of_single_tokens,
     "memory": cost.memory,
+    "few-keys": overhead.with_few_keys,
+    "many-keys": overhead.with_many_keys,
     "fairness": crowd.fairness,
     "longest-wait": crowd.longest_wait,
 }

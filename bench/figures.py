@@ -24,9 +24,9 @@ class Series(msgspec.Struct, frozen=True):
         return median(self.values)
 
     def shown(self, value: float) -> str:
-        """`9.4 ms`, `94 ms`."""
+        """`0.24 ms`, `9.4 ms`, `94 ms`."""
         number = value * 1000 if self.unit == "ms" else value
-        return f"{number:.{0 if number >= 20 else 1}f} {self.unit}"
+        return f"{number:.{0 if number >= 20 else 1 if number >= 1 else 2}f} {self.unit}"
 
     @property
     def spread(self) -> str:

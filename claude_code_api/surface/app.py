@@ -129,7 +129,7 @@ class App:
         rates, who = self._settings.rate_limit_per_ip, own_bucket or "ip:" + exchange.client.bucket
         count = self._by_address.charge if charge else self._by_address.peek
         if allowance := await count(rates, who):
-            exchange.rate_headers = allowance.headers
+            exchange.allowance = allowance
             if allowance.spent:
                 raise allowance.refusal
 
@@ -141,10 +141,7 @@ class App:
             exchange.notes["key_id"] = key.id
             rates = key.rate_limit or self._settings.rate_limit_per_key
             if by_key := await self._by_key.charge(rates, "key:" + key.id):
-                by_address = await self._by_address.peek(
-                    self._settings.rate_limit_per_ip, "ip:" + exchange.client.bucket
-                )
-                exchange.rate_headers = (tightest(by_key, by_address) or by_key).headers
+                exchange.allowance = tightest(by_key, exchange.allowance)
                 if by_key.spent:
                     self._gateway.note_limited(key)
                     raise by_key.refusal

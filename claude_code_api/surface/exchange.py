@@ -14,6 +14,7 @@ from claude_code_api.dialects.openai_chat import error
 from claude_code_api.errors import InternalError, MethodNotAllowed, RequestFailure
 from claude_code_api.surface.asgi import Fields, Receive, Scope, Send
 from claude_code_api.surface.client import Client
+from claude_code_api.surface.rate_limits import Allowance
 from claude_code_api.surface.security_headers import NO_STORE, NOTHING, security_headers
 
 _log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ class Exchange:
         self.status = 0
         self.body_read = False
         self.notes: dict[str, object] = {}
-        self.rate_headers: Fields = []
+        self.allowance: Allowance | None = None
         self.extra_headers: Fields = []
         self.content_policy = NOTHING
         self.cache_control = NO_STORE
@@ -74,7 +75,7 @@ class Exchange:
                     (b"cache-control", self.cache_control),
                     (b"content-security-policy", self.content_policy),
                     (b"x-request-id", self.id.encode()),
-                    *self.rate_headers,
+                    *(self.allowance.headers if self.allowance else ()),
                     *self.extra_headers,
                     *headers,
                 ],
