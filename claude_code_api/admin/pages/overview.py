@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -35,15 +36,18 @@ class Step(msgspec.Struct, frozen=True):
 async def show(visit: Visit) -> Answer:
     span = visit.query.get("span", "day")
     span = span if span in SPANS else "day"
-    windows = await visit.do(show_overview)
     asked = Filter(since=datetime.now(UTC) - _LENGTHS[span])
-    dearest = await spenders(visit.parts.access.database, asked, limit=DEAREST)
+    windows, dearest, attention = await asyncio.gather(  # each of them reads for itself
+        visit.do(show_overview),
+        spenders(visit.parts.access.database, asked, limit=DEAREST),
+        visit.do(show_attention),
+    )
     used = windows.month.total.requests > 0
     values = {
         "span": span,
         "spans": SPANS.items(),
         "steps": [] if used else await _steps(visit),
-        "attention": noticed(await visit.do(show_attention)),
+        "attention": noticed(attention),
         "figures": figures.of_window(getattr(windows, span)),
         "dearest": dearest.items,
     }
