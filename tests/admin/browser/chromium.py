@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, async_playwright, expect
 
 PROGRAMS = ("chromium", "google-chrome")
 FLAGS = [
@@ -20,6 +20,7 @@ FLAGS = [
 ]
 WIDTHS = {390: 844, 820: 1180, 1440: 900}
 """Each with its height: a phone, a tablet, a desk."""
+expect.set_options(timeout=30_000)  # what is waited for comes in milliseconds; on a busy machine in seconds
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 AXE: str = Axe().axe_script
 TWICE = (
