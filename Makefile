@@ -21,7 +21,7 @@ serve: $(VENV)/run ## run the gateway (ARGS="--port 9000" for more)
 	@$(BIN)/python -m claude_code_api serve $(ARGS)
 
 test: $(VENV)/dev $(NODE_MODULES)/.package-lock.json $(VENV)/browser ## run every test, with coverage (ARGS="-k keys" for some, without)
-	@$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=term:skip-covered)
+	@$(BIN)/python -m pytest $(or $(ARGS),-n auto --dist loadfile --cov --cov-report=term:skip-covered)
 
 contract: $(VENV)/dev ## judge the Claude Code program: each fact that the engine leans on
 	@$(BIN)/python -m pytest -m contract $(ARGS)
