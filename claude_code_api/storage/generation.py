@@ -27,10 +27,12 @@ class Generation:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._descriptor = -1
         self._map()
 
     @property
     def current(self) -> int:
+        """OSError once it is closed."""
         status = os.fstat(self._descriptor)
         if status.st_nlink == 0 or status.st_size < SIZE:  # a load from a page that the file lacks would be a SIGBUS
             self.close()
@@ -45,7 +47,9 @@ class Generation:
     def close(self) -> None:
         self._number.release()
         self._page.close()
+        # Its number will be given anew, to a client or a pipe, which a later look would take for a file cut short.
         os.close(self._descriptor)
+        self._descriptor = -1
 
     def _map(self) -> None:
         with exclusive(self._path) as descriptor:

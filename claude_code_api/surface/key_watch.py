@@ -42,8 +42,10 @@ class KeyWatch:
             del self._running[exchange]
 
     async def _look(self, seen: int) -> None:
-        while self._running:
+        while True:
             await asyncio.sleep(LOOK_INTERVAL)
+            if not self._running:
+                return  # and where nothing is under way, the database may be closed by now
             now = self._gateway.changes()
             if now != seen:
                 try:

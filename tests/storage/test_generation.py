@@ -94,3 +94,13 @@ def test_a_raise_after_a_loss_is_seen_too(path: Path, generation: Generation, lo
 
 def test_the_file_is_private(path: Path, generation: Generation) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_closed_it_leaves_alone_whoever_has_its_number_now(path: Path) -> None:
+    generation = Generation(path)
+    generation.close()
+    pipes = [os.pipe() for _ in range(8)]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        _ = generation.current
+    for descriptor in (end for pipe in pipes for end in pipe):
+        os.close(descriptor)  # it is still open

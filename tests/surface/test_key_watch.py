@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -50,3 +51,19 @@ async def test_other_keys_and_other_changes_end_nothing(serve: Any, gateway: Scr
         assert await happened(gateway.looked)
         gate.open()
         assert b"[DONE]" in await reader.readuntil(b"[DONE]")
+
+
+async def test_nothing_is_looked_at_once_nothing_runs(
+    serve: Any, gateway: ScriptedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway may be closed by then, and its database with it."""
+    asked: list[int] = []
+    monkeypatch.setattr(gateway, "changes", lambda: asked.append(0) or 0)
+    served = serve()
+    await served.exchange(chat_request())
+    task = served.on_loop(lambda: next(t for t in asyncio.all_tasks() if "KeyWatch" in repr(t)))
+    async with asyncio.timeout(10):
+        while not task.done():
+            await asyncio.sleep(0.01)
+    assert len(asked) == 1, "as the request began"
+    assert task.exception() is None
