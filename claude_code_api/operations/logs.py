@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import structlog
 
 from claude_code_api.operations.printable import printable
-from claude_code_api.operations.redaction import redacted
+from claude_code_api.operations.redaction import redact, redacted
 
 get_logger = structlog.get_logger
 
@@ -61,10 +61,11 @@ class Lines:
 
     def write(self, level: str, logger: str, fields: Mapping[str, Any], fault: BaseException | None = None) -> None:
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        event = {**dict.fromkeys(_FIRST), **fields, "timestamp": moment, "level": level, "logger": logger}
         if fault is not None:
-            event["exception"] = "".join(traceback.format_exception(fault))
-        line = self._render(event)
+            fields = {**fields, "exception": "".join(traceback.format_exception(fault))}
+        line = self._render(
+            {**dict.fromkeys(_FIRST), **redacted(fields), "timestamp": moment, "level": level, "logger": redact(logger)}
+        )
         with self._lock, suppress(OSError, ValueError, RuntimeError):  # nobody reads any more, or it is closed
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -124,13 +125,13 @@ def _exception(exc_info: object) -> BaseException | None:
 
 
 def render_json(event: Mapping[str, Any]) -> str:
-    """One JSON object in ASCII."""
-    return json.dumps(redacted(event)).replace("\x7f", "\\u007f")
+    """One JSON object in ASCII, of an event that is redacted."""
+    return json.dumps(event).replace("\x7f", "\\u007f")
 
 
 def render_console(event: Mapping[str, Any]) -> str:
     """`time level event field=value …`; a traceback follows, each of its lines behind a bar."""
-    fields = redacted(event)
+    fields = dict(event)
     trace = str(fields.pop("exception", "")).rstrip().splitlines()
     moment, level, logger, said = (fields.pop(name) for name in _FIRST)
     shown = [f"{printable(name)}={_shown(value)}" for name, value in fields.items()]

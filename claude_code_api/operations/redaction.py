@@ -93,9 +93,16 @@ def redact(text: str) -> str:
     """The text with every secret in it replaced by `[redacted]`."""
     if len(text) < _SHORTEST:
         return text
-    if any(mark in text for mark in _MARKS) or _HEX in text.lower():
+    if _has_a_mark(text):
         text = _FORMS.sub(REDACTED, text)
     return _NAMED.sub(_keep_name, text) if _SEPARATOR.search(text) else text
+
+
+def _has_a_mark(text: str) -> bool:
+    for mark in _MARKS:  # a generator would cost more than all the rest
+        if mark in text:
+            return True
+    return _HEX in text.lower()
 
 
 def _keep_name(match: re.Match[str]) -> str:
@@ -110,6 +117,8 @@ def redacted(value: object, depth: int = 0) -> Any:
 
     What JSON has no type for becomes its `repr`. A broken value becomes its type's name: it never breaks a log line.
     """
+    if type(value) is str:  # as nearly all are
+        return _text(value)
     try:
         return _plain(value, depth)
     except Exception:  # noqa: BLE001 - a foreign object may raise anything when it is looked at

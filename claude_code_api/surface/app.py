@@ -18,7 +18,7 @@ from claude_code_api.surface.client import Proxies
 from claude_code_api.surface.cors import Cors
 from claude_code_api.surface.description import Described
 from claude_code_api.surface.documentation import documentation
-from claude_code_api.surface.encryption_rule import HttpsAddress, is_admin_path, require_encryption
+from claude_code_api.surface.encryption_rule import HttpsAddress, encryption_required, is_admin_path, may_go_unencrypted
 from claude_code_api.surface.exchange import Exchange
 from claude_code_api.surface.gateway import Gateway
 from claude_code_api.surface.key_watch import KeyWatch
@@ -102,11 +102,11 @@ class App:
             return
         exchange.extra_headers += self._cors.headers(exchange.headers)
         if not health and not exchange.client.secure:
-            origin = self._https_origin(scope, exchange)
             if is_admin_path(exchange.path):
-                await _to_https(exchange, scope, origin)
+                await _to_https(exchange, scope, self._https_origin(scope, exchange))
                 return
-            require_encryption(exchange.client, self._settings.plain_http, origin)
+            if not may_go_unencrypted(exchange.client, self._settings.plain_http):
+                raise encryption_required(self._settings.plain_http, self._https_origin(scope, exchange))
         if preflight := self._cors.preflight(exchange.method, exchange.headers):
             await exchange.answer(204, b"", preflight)
         else:
@@ -174,7 +174,7 @@ class App:
 async def _to_https(exchange: Exchange, scope: Scope, origin: str) -> None:
     """A redirect for what only reads, PermissionDenied for everything else: it may have told a secret already."""
     if exchange.method not in ("GET", "HEAD"):
-        require_encryption(exchange.client, "off", origin)
+        raise encryption_required("off", origin)
     target = origin.encode() + scope.get("raw_path", exchange.path.encode())
     if query := scope.get("query_string"):
         target += b"?" + query

@@ -12,6 +12,8 @@ from claude_code_api.surface.client import Client
 
 CODE = "https_required"
 
+PlainHttp = Literal["loopback", "allow", "off"]
+
 
 class HttpsAddress(msgspec.Struct, frozen=True):
     """Where HTTPS is answered. `names` are those of the certificate, the first one counting most."""
@@ -43,12 +45,15 @@ def _host(field: str) -> str:
         return host.lower()
 
 
-def require_encryption(client: Client, plain_http: Literal["loopback", "allow", "off"], origin: str) -> None:
-    """PermissionDenied where the setting `plain_http` does not let this client call without TLS."""
-    if client.secure or plain_http == "allow" or (plain_http == "loopback" and client.loopback):
-        return
+def may_go_unencrypted(client: Client, plain_http: PlainHttp) -> bool:
+    """Whether the setting `plain_http` lets this client call as it does."""
+    return client.secure or plain_http == "allow" or (plain_http == "loopback" and client.loopback)
+
+
+def encryption_required(plain_http: PlainHttp, origin: str) -> PermissionDenied:
+    """What whoever may not go without TLS is told; `origin` is where to go instead."""
     whom = "programs on this machine only" if plain_http == "loopback" else "nobody"
-    raise PermissionDenied(
+    return PermissionDenied(
         f"Plain HTTP is answered for {whom}: use {origin}, or have the operator change the setting `plain_http`.",
         code=CODE,
     )

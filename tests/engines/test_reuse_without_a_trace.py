@@ -105,7 +105,8 @@ class Programs:
                     if kind == "left":
                         break
                     if kind == "killed":
-                        os.kill(self._chance.choice(list(self._engine._pool._busy)).process.pid, signal.SIGKILL)
+                        with suppress(ProcessLookupError):  # it has ended by itself
+                            os.kill(self._chance.choice(list(self._engine._pool._busy)).process.pid, signal.SIGKILL)
         return called
 
 
