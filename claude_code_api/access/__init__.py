@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from datetime import datetime
 from typing import Unpack
 
 import msgspec
@@ -15,11 +16,13 @@ from claude_code_api.access.administrator import Administrator, Role
 from claude_code_api.access.administrators import Administrators
 from claude_code_api.access.api_key import ApiKey
 from claude_code_api.access.api_keys import ApiKeys
+from claude_code_api.access.attention import KeysNoticed
 from claude_code_api.access.credentials import CredentialRecord, Credentials
 from claude_code_api.access.invitations import Invitation, Invitations
 from claude_code_api.access.key_file import read_key_file
 from claude_code_api.access.key_limits import KeyChanges, KeyLimits
 from claude_code_api.access.key_sources import key_source
+from claude_code_api.access.memory import Memory
 from claude_code_api.access.names import COMMAND_LINE
 from claude_code_api.access.own_password import OwnPassword
 from claude_code_api.access.own_secrets import open_vault
@@ -78,6 +81,7 @@ class Access:
         self.own_password = OwnPassword(self.administrators, audit, hasher)
         self.second_factors = SecondFactors(database, vault, pepper, audit, self.own_password)
         self.sign_in = SignIn(self.administrators, self.second_factors, self.sessions, pepper, audit, alerts)
+        self.keys_noticed: Memory[str, tuple[datetime, KeysNoticed]] = Memory(database.generation, 1)
         self.audit = audit
         self.alerts = alerts
         self._directory = directory

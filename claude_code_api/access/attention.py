@@ -26,6 +26,10 @@ SHOWN_AS_THEY_ARE = {"credential_refused", "audit_broken"}
 SHOWN = 10
 """Items of one kind; of further ones the number is told."""
 
+REMEMBERED = timedelta(minutes=1)
+"""To look through ten thousand keys takes longer than all the rest of the overview, and days are what matters here."""
+
+KeysNoticed = tuple[Page[ApiKey], Page[ApiKey]]
 Kind = Literal[
     "audit_broken",
     "credential_refused",
@@ -75,7 +79,7 @@ async def attention(access: Access, *, certificate_ends_at: datetime | None = No
         for alert in access.alerts.latest()
         if now - alert.at < OF_LATE and alert.kind not in SHOWN_AS_THEY_ARE
     ]
-    ending, unused = await _keys(access, now)
+    ending, unused = await _remembered_keys(access, now)
     items += [Item(kind="key_expiring", id=key.id, name=key.name, until=key.expires_at) for key in ending.items]
     items += [
         Item(kind="password_old", id=each.id, name=each.name, since=each.password_set_at)
@@ -102,7 +106,18 @@ def _of_credential(credential: CredentialRecord, now: datetime) -> Iterator[Item
             )  # fmt: skip
 
 
-async def _keys(access: Access, now: datetime) -> tuple[Page[ApiKey], Page[ApiKey]]:
+async def _remembered_keys(access: Access, now: datetime) -> KeysNoticed:
+    """As they were within the last minute, unless a key was changed since."""
+    known = access.keys_noticed.get("")
+    if known is not None and now - known[0] < REMEMBERED:
+        return known[1]
+    read_at = access.keys_noticed.now()
+    found = await _keys(access, now)
+    access.keys_noticed.put("", (now, found), read_at)
+    return found
+
+
+async def _keys(access: Access, now: datetime) -> KeysNoticed:
     """Those that end soon, unless a rotation has put another in their place; and those that nobody uses."""
     soon = [
         *key_listing.conditions("", "live", None),
