@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from claude_code_api.admin.actions.usage import UsageReport, show_usage
+from claude_code_api.admin.actions.usage import UsageReport, list_spenders, show_usage
 from claude_code_api.admin.api import PREFIX
 from claude_code_api.admin.pages import figures
 from claude_code_api.admin.pages.rendering import Form
@@ -15,8 +16,7 @@ from claude_code_api.admin.pages.wording import count
 from claude_code_api.errors import InvalidRequest, NotFound, RequestFailure
 from claude_code_api.storage.pages import Page
 from claude_code_api.usage.figures import Figures
-from claude_code_api.usage.report import Line, spenders
-from claude_code_api.usage.sources import Filter
+from claude_code_api.usage.report import Line
 
 GROUPINGS: Final = {"key": "Key", "model": "Model", "credential": "Credential", "day": "Day"}
 FILTERS: Final[tuple[str, ...]] = ("key", "model", "credential")
@@ -35,8 +35,9 @@ async def show(visit: Visit) -> Answer:
     daily, lines, on = None, Page[Line](items=(), total=0, next=None), None
     try:
         asked = {name: shown[name] for name in FILTERS if name in shown} | _moments(shown)
-        daily = await visit.do(show_usage, **asked, by="day")
-        lines = await _lines(visit, daily, asked, by)
+        daily, lines = await asyncio.gather(  # each reads for itself
+            visit.do(show_usage, **asked, by="day"), _lines(visit, asked, by)
+        )
         on = lines.next and _page(shown, by=by, after=lines.next)
     except (*MENDED, NotFound) as refused:
         failure = refused
@@ -61,15 +62,13 @@ async def show(visit: Visit) -> Answer:
     )
 
 
-async def _lines(visit: Visit, daily: UsageReport, asked: dict[str, str], by: str) -> Page[Line]:
+async def _lines(visit: Visit, asked: dict[str, str], by: str) -> Page[Line]:
     """Keys may be many, so they come page by page, dearest first; of all else there are few."""
-    if by != "key" or "key" in asked:
-        found = daily if by == "day" else await visit.do(show_usage, **asked, by=by)
-        return Page(items=tuple(found.data), total=len(found.data), next=None)
-    access = visit.parts.access
-    credential = (await access.credentials.get(asked["credential"])).id if "credential" in asked else None
-    wanted = Filter(since=daily.since, until=daily.until, model=asked.get("model"), credential_id=credential)
-    return await spenders(access.database, wanted, after=visit.query.get("after"))
+    if by == "key" and "key" not in asked:
+        after = {name: value for name, value in visit.query.items() if name == "after"}
+        return await visit.do(list_spenders, **asked, **after)
+    found = (await visit.do(show_usage, **asked, by=by)).data
+    return Page(items=tuple(found), total=len(found), next=None)
 
 
 def _moments(shown: dict[str, str]) -> dict[str, str]:
