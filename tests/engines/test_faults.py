@@ -454,10 +454,10 @@ class TestCancelled:
     async def test_a_short_answer_up_to_its_end(self, engine: ClaudeCode, stand_in: StandIn) -> None:
         await served(engine)
         number = 1
-        while await self._cancel(engine, number, chat("One", "Two", f"Go {script(chunks=['a', 'b'])}")):
+        while await self._cancel(engine, number, chat("One", "Two", f"Go {script(chunks=list('abc'), pause=0.05)}")):
             await self._next(engine, stand_in, number)
             number += 1
-        assert number > 5
+        assert number > 5, number
 
     async def test_a_call_and_what_follows_its_result(self, engine: ClaudeCode, stand_in: StandIn) -> None:
         await served(engine)
