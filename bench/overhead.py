@@ -109,6 +109,7 @@ async def _app(directory: Path, keys: int) -> AsyncIterator[tuple[App, list[Secr
             async with access.database.write() as connection:
                 rows = [_row(n, credential.id) for n in range(begin, min(begin + AT_ONCE, keys))]
                 await connection.execute(insert(api_keys), rows)
+        await access.database.forget_overwritten()  # else what was just written is still being brought into its place
         gateway = Gateway(settings, access, AtOnce(), recorder)  # type: ignore[arg-type]
         yield build(settings, gateway), texts
         await gateway.close()
