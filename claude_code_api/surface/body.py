@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator
 
 from claude_code_api.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from claude_code_api.surface.body_budget import Share
 from claude_code_api.surface.exchange import ClientDisconnected, Exchange
+
+_SLICE = 1024 * 1024
+"""Most bytes that are unpacked before they are counted."""
 
 _JSON = re.compile(rb"application/([\w.+-]+\+)?json *(;.*)?", re.IGNORECASE)
 
@@ -29,22 +33,22 @@ async def read_body(exchange: Exchange, limit: int, share: Share) -> bytes:
     declared = exchange.headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
-    unpacker = _unpacker(exchange.headers.get(b"content-encoding", b""), limit)
-    parts, size, received, more = [], 0, 0, True
+    unpacker = _unpacker(exchange.headers.get(b"content-encoding", b""))
+    parts: list[bytes] = []
+    size, received, more = 0, 0, True
     while more:
         message = await exchange.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
         more = message.get("more_body", False)
-        part = message.get("body", b"")
-        received += len(part)
-        if unpacker:
-            part = unpacker.unpack(part)
-        size += len(part)
-        if max(size, received) > limit:  # some packed blocks unpack to nothing, and they may come for ever
-            raise _too_large(limit)
-        share.grow(len(part))
-        parts.append(part)
+        packed = message.get("body", b"")
+        received += len(packed)
+        for part in unpacker.unpack(packed) if unpacker else (packed,):
+            size += len(part)
+            if max(size, received) > limit:  # some packed blocks unpack to nothing, and they may come for ever
+                raise _too_large(limit)
+            share.grow(len(part))
+            parts.append(part)
     if unpacker:
         unpacker.finish()
     exchange.body_read = True
@@ -55,36 +59,39 @@ def _too_large(limit: int) -> RequestTooLarge:
     return RequestTooLarge(f"The body is larger than {limit} bytes.")
 
 
-def _unpacker(encoding: bytes, limit: int) -> _Unpacker | None:
+def _unpacker(encoding: bytes) -> _Unpacker | None:
     match encoding.strip().lower():
         case b"" | b"identity":
             return None
         case b"gzip" | b"x-gzip":
-            return _Unpacker(16 + zlib.MAX_WBITS, limit)
+            return _Unpacker(16 + zlib.MAX_WBITS)
         case b"deflate":
-            return _Unpacker(zlib.MAX_WBITS, limit)
+            return _Unpacker(zlib.MAX_WBITS)
     raise UnsupportedMediaType("The body may be encoded with `gzip` or `deflate`, or not at all.")
 
 
 class _Unpacker:
-    """Unpacks a body as it comes, and stops one byte after the limit: a bomb never unfolds."""
+    """Unpacks a body as it comes, in slices that can be counted: a bomb never unfolds."""
 
-    def __init__(self, window_bits: int, limit: int) -> None:
-        self._left = limit + 1
+    def __init__(self, window_bits: int) -> None:
         self._stream = zlib.decompressobj(window_bits)
 
-    def unpack(self, data: bytes) -> bytes:
-        try:
-            unpacked = self._stream.decompress(data, self._left)
-        except zlib.error:
-            raise InvalidRequest("The body is not encoded as `Content-Encoding` says.", code="invalid_body") from None
-        if self._stream.unused_data:
-            # RFC 1952, 2.2 allows gzip more members. No client sends them, and a body of small ones is slow to unpack.
-            raise InvalidRequest(
-                "The encoded body goes on after its end; one gzip member is read.", code="invalid_body"
-            )
-        self._left -= len(unpacked)
-        return unpacked
+    def unpack(self, data: bytes) -> Iterator[bytes]:
+        unpacked = b"more"
+        while data or len(unpacked) == _SLICE:  # a full slice may leave more of it inside
+            try:
+                unpacked = self._stream.decompress(data, _SLICE)
+            except zlib.error:
+                raise InvalidRequest(
+                    "The body is not encoded as `Content-Encoding` says.", code="invalid_body"
+                ) from None
+            if self._stream.unused_data:
+                # RFC 1952, 2.2 allows gzip more members. No client sends them, and a body of small ones is slow.
+                raise InvalidRequest(
+                    "The encoded body goes on after its end; one gzip member is read.", code="invalid_body"
+                )
+            yield unpacked
+            data = self._stream.unconsumed_tail
 
     def finish(self) -> None:
         """InvalidRequest where the packed body is cut off."""

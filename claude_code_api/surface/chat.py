@@ -40,6 +40,7 @@ class Chat:
     async def answer(self, exchange: Exchange, key: ApiKey, body: bytes) -> None:
         """The same for a body that was read already."""
         request = decode(body, self._limits)
+        del body  # the request is as large, and its share is of one
         exchange.notes["model"] = request.conversation.model[:64]
         exchange.notes["stream"] = request.stream
         asked = Request(exchange.id, exchange.path, request.stream)

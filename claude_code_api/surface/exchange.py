@@ -145,6 +145,7 @@ class Exchange:
     async def fail(self, fault: BaseException) -> None:
         """Answers with the failure, unless an answer has begun or nobody waits for one."""
         failure = self.failure_of(fault)
+        fault.__traceback__ = fault.__cause__ = fault.__context__ = None  # their frames hold what the request held
         if failure is None:
             self.notes["disconnected"] = True
             self.status = self.status or 499  # as nginx logs it; nobody sees it
