@@ -50,13 +50,13 @@ def unseen() -> str:
 @asynccontextmanager
 async def stand_in() -> AsyncIterator[str]:
     """A stand-in for Anthropic's API; gives its URL."""
-    async with _child("-m", "claude_code_api.stand_in") as process:
+    async with child("-m", "claude_code_api.stand_in") as process:
         assert process.stdout is not None
         yield (await process.stdout.readline()).decode().split()[-1]
 
 
 @asynccontextmanager
-async def _child(*arguments: str, **given: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def child(*arguments: str, **given: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Python as a child with an environment of its own, ended with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -113,7 +113,7 @@ async def gateway(directory: Path, upstream: str, **settings: Any) -> AsyncItera
     given = {f"CCAPI_{name.upper()}": str(value) for name, value in {"rate_limit_per_ip": "off", **settings}.items()}
     command = ("-m", "claude_code_api", "serve", "--port", "0", "--https-port", "0", "--data-dir", str(stored.data_dir))
     async with (
-        _child(*command, ANTHROPIC_BASE_URL=upstream, **given) as process,
+        child(*command, ANTHROPIC_BASE_URL=upstream, **given) as process,
         aiohttp.ClientSession() as client,
     ):
         assert process.stdout is not None
@@ -126,7 +126,7 @@ async def gateway(directory: Path, upstream: str, **settings: Any) -> AsyncItera
 async def imports_only() -> AsyncIterator[int]:
     """A process that has imported what the gateway imports, and does nothing; gives its id."""
     code = "import claude_code_api.application, claude_code_api.cli.serve, uvloop; print(flush=True); input()"
-    async with _child("-c", code) as process:
+    async with child("-c", code) as process:
         assert process.stdout is not None
         await process.stdout.readline()
         yield process.pid

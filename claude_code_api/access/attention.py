@@ -57,9 +57,9 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
-    """`more` is how many of a kind there are beyond those in `items`."""
+    """`more` is how many of a kind there are beyond those in `data`."""
 
-    items: tuple[Item, ...]
+    items: tuple[Item, ...] = msgspec.field(name="data")
     more: dict[Kind, int]
 
 

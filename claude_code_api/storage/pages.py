@@ -22,7 +22,7 @@ T = TypeVar("T")
 class Part(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """`next` is what the following page is asked for with, None at the end."""
 
-    items: tuple[T, ...]
+    items: tuple[T, ...] = msgspec.field(name="data")
     next: str | None
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import asyncio
+import heapq
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 import msgspec
-from sqlalchemy import func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Row, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claude_code_api.spreadsheet import csv_line
@@ -13,7 +17,7 @@ from claude_code_api.storage.database import Database
 from claude_code_api.storage.pages import MOST, Page, checked_limit, cursor_of, place_of
 from claude_code_api.storage.tables import api_keys, credentials
 from claude_code_api.usage.figures import Figures, figures_of, summed, told
-from claude_code_api.usage.sources import By, Filter, by_key_and_day, sources
+from claude_code_api.usage.sources import By, Filter, Source, by_key_and_day, sources
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,30 +52,55 @@ async def report(database: Database, by: By, asked: Filter) -> list[Line]:
 async def spenders(database: Database, asked: Filter, *, after: str | None = None, limit: int = 50) -> Page[Line]:
     """The keys that cost most, page by page. Days (UTC) of which the time asked for holds any part count whole.
 
-    Fast for any number of keys, unless a model is given. InvalidRequest (`invalid_cursor`) for a wrong `after`.
+    Fast for any number of keys. InvalidRequest (`invalid_cursor`) for a wrong `after`.
     """
     source = by_key_and_day(asked)
-    key = source.table.c.key_id
-    sums = [func.sum(source.table.c[name]).label(name) for name in ("cost", "requests")]
-    total = func.count().over().label("total")  # of the groups; another statement would add all up once more
-    every = select(key, *sums, total).where(*source.wanted).group_by(key).subquery()
-    place = (every.c.cost, every.c.requests, every.c.key_id)
-    chosen = select(every).order_by(*(column.desc() for column in place)).limit(checked_limit(limit) + 1)
-    if after is not None:
-        reached = place_of(after, tuple[int, int, str])
-        chosen = chosen.where(tuple_(*place) < tuple_(*(literal(part) for part in reached)))
+    wanted = checked_limit(limit) + 1
+    reached = None if after is None else place_of(after, tuple[int, int, str])
+    # Half of the keys on each of two cores: to add up a month of ten thousand takes longer than all else of a page.
+    halves = await asyncio.gather(*(_dearest(database, source, half, reached, wanted) for half in _halves(source)))
+    places = (row for row in chain.from_iterable(halves) if reached is None or _place(row) < reached)
+    found = heapq.nlargest(wanted, places, key=_place)
+    shown = [row.key_id for row in found[:limit]]
     async with database.read() as connection:
-        found = (await connection.execute(chosen)).all()
-        shown = [row.key_id for row in found[:limit]]
+        key = source.table.c.key_id
         query = select(key, *summed(source.table)).where(*source.wanted, key.in_(shown)).group_by(key)
         figures = {row["key_id"]: figures_of(row) for row in (await connection.execute(query)).mappings()}
         names = await _names(connection, "key", shown)
-    last = found[limit - 1] if len(found) > limit else None
     return Page(
         items=tuple(Line(id=each, name=names.get(each, each), figures=figures[each]) for each in shown),
-        total=found[0].total if found else 0,
-        next=cursor_of(int(last.cost), int(last.requests), last.key_id) if last else None,
+        total=sum(half[0].total for half in halves if half),
+        next=cursor_of(*_place(found[limit - 1])) if len(found) > limit else None,
     )
+
+
+def _halves(source: Source) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Ids of keys are random, so that as many come before this as after it."""
+    middle = "key_8"
+    return source.table.c.key_id < middle, source.table.c.key_id >= middle
+
+
+async def _dearest(
+    database: Database, source: Source, part: ColumnElement[bool], after: tuple[int, int, str] | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Of one part of the keys, those that come first after a place, then others; each says in `total` how many the
+    part has.
+    """
+    key = source.table.c.key_id
+    sums = [func.sum(source.table.c[name]).label(name) for name in ("cost", "requests")]
+    total = func.count().over().label("total")  # of the groups; another statement would add all up once more
+    every = select(key, *sums, total).where(*source.wanted, part).group_by(key).subquery()
+    place = (every.c.cost, every.c.requests, every.c.key_id)
+    order = [column.desc() for column in place]
+    if after is not None:
+        order.insert(0, (tuple_(*place) < tuple_(*(literal(part) for part in after))).desc())
+    async with database.read() as connection:
+        return (await connection.execute(select(every).order_by(*order).limit(limit))).all()
+
+
+def _place(row: Row[Any]) -> tuple[int, int, str]:
+    """Sums come as decimals from some databases."""
+    return int(row.cost), int(row.requests), row.key_id
 
 
 def as_csv(by: By, lines: Iterable[Line]) -> Iterator[str]:

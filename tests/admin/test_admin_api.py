@@ -77,7 +77,7 @@ def test_pages_of_keys_follow_one_another(owner: httpx2.Client) -> None:
         query = {"search": "one of many", "sort": "name", "descending": "false", "limit": "2", **after}
         page = owner.get(f"{API}/keys", params=query).json()
         assert page["total"] == 5
-        found += [key["name"] for key in page["items"]]
+        found += [key["name"] for key in page["data"]]
         if page["next"] is None:
             break
         after = {"after": page["next"]}
@@ -157,7 +157,7 @@ def test_an_invitation_names_a_role_and_is_taken_back(owner: httpx2.Client) -> N
 def test_the_audit_log_is_read_proved_and_given_as_a_file(owner: httpx2.Client) -> None:
     owner.post(f"{API}/credentials", json={"name": "=noted", "token": oauth_token("noted")}).raise_for_status()
     page = owner.get(f"{API}/audit", params={"action": "credential", "limit": 1}).json()
-    (entry,) = page["items"]
+    (entry,) = page["data"]
     assert (entry["action"], entry["actor"]) == ("credential.added", "administrator admin")
     state = owner.get(f"{API}/audit/state").json()
     assert state["intact"] in (None, True), state

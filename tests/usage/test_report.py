@@ -171,23 +171,25 @@ async def test_credentials_and_keys_are_shown_by_name(database: Database) -> Non
 
 
 async def test_those_who_spend_most_come_first_page_by_page(database: Database) -> None:
-    await keys_of(database, {f"key_{n}": (f"program {n}", "cred_a" if n % 2 else "cred_b") for n in range(7)})
-    costs = {"key_0": 5, "key_1": 9, "key_2": 5, "key_3": None, "key_4": 1, "key_5": 9, "key_6": 0}
-    await put(database, *(record(key_id=key, cost=cost) for key, cost in costs.items()), record(key_id="key_6", cost=0))
+    costs = {"key_0": 5, "key_1": 9, "key_7f": 5, "key_80": None, "key_a": 1, "key_c": 9, "key_f": 0}
+    order = ["key_c", "key_1", "key_7f", "key_0", "key_a", "key_f", "key_80"]
+    in_a = {"key_1", "key_80", "key_c"}
+    names = {key: (f"program {key}", "cred_a" if key in in_a else "cred_b") for key in costs}
+    await keys_of(database, names)
+    await put(database, *(record(key_id=key, cost=cost) for key, cost in costs.items()), record(key_id="key_f", cost=0))
     asked = Filter(since=NOON)
     found, page = [], await spenders(database, asked, limit=2)
-    assert page.total == 7
     while True:
+        assert page.total == 7
         found += page.items
         if page.next is None:
             break
         page = await spenders(database, asked, limit=2, after=page.next)
-    assert [line.id for line in found] == ["key_5", "key_1", "key_2", "key_0", "key_4", "key_6", "key_3"]
-    assert found == [line for key in (each.id for each in found) for line in await report(database, "key", asked)
-                     if line.id == key]  # fmt: skip
-    assert found[0].name == "program 5"
+    assert [line.id for line in found] == order
+    assert found == [line for key in order for line in await report(database, "key", asked) if line.id == key]
+    assert found[0].name == "program key_c"
     theirs = await spenders(database, Filter(since=NOON, credential_id="cred_a"))
-    assert [line.id for line in theirs.items] == ["key_5", "key_1", "key_3"]
+    assert [line.id for line in theirs.items] == [key for key in order if key in in_a]
     of_model = await spenders(database, Filter(since=NOON, model="none"))
     assert (of_model.items, of_model.total, of_model.next) == ((), 0, None)
 

@@ -63,7 +63,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first."""
 
-    items: list[AuditEntry]
+    items: list[AuditEntry] = msgspec.field(name="data")
     next: str | None
 
 
