@@ -90,7 +90,7 @@ async def _advice(gateway: Running, settings: Settings) -> list[str]:
             "Next, store a token (asked for, never on the command line):",
             "  " + command.format(" credentials add main"),
         ]
-    if not await gateway.access.keys.list():
+    if not (await gateway.access.keys.page(limit=1)).total:
         name = credentials[0].name if credentials else "main"
         lines += [
             "Next, make a key for a program:",
