@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -82,6 +83,27 @@ class TestAnswers:
             while not isinstance(event := await anext(events), TextDelta):
                 pass
         assert event.text == "a"
+
+    @pytest.mark.parametrize("limit", [{"max_tokens": 100}, {}])
+    async def test_an_answer_with_a_limit_is_never_left_unread_and_another_not_for_long(
+        self, engine: ClaudeCode, monkeypatch: pytest.MonkeyPatch, limit: dict[str, Any]
+    ) -> None:
+        """Claude Code goes on by itself after an answer that was cut off."""
+        monkeypatch.setattr(process, "REST", 3600 if limit else 0.3)
+        monkeypatch.setattr(process, "REST_SINCE", 0)
+        pieces = [f"{number} " for number in range(50)]
+        asked = chat(f"Go {script(chunks=pieces, pause=0.002)}", sampling=Sampling(**limit))
+        times = []
+        async with asyncio.timeout(10), aclosing(engine.answer(asked, oauth("anna"), tenant="t")) as events:
+            said = []
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    said.append(event.text)
+                    times.append(asyncio.get_running_loop().time())
+        assert said == pieces
+        if not limit:
+            longest = max(later - earlier for earlier, later in itertools.pairwise(times))
+            assert longest >= 0.2, "what gathers while the pipe is left alone comes together"
 
     async def test_both_kinds_of_credential_are_answered_at_once(self, engine: ClaudeCode, stand_in: StandIn) -> None:
         credentials = [oauth("anna"), anthropic_key("bert")]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
-import time
 from collections.abc import Callable
 
 import pytest
@@ -128,7 +126,7 @@ class TestOutput:
         taken: list[bytes] = []
         output = Output(taken.append)
         for start in range(0, len(written), size):
-            output.data_received(written[start : start + size])
+            output.receive(written[start : start + size])
         assert taken == [b"one", b"", b"two", b"three"]
 
     @pytest.mark.parametrize("written", [b"x" * 100, b"bad\n", b"fine\nbad\nfine\n"])
@@ -142,7 +140,7 @@ class TestOutput:
             taken.append(line)
 
         output = Output(take)
-        end = await output.open()
+        end = output.open()
         os.write(end, written)
         await asyncio.wait_for(output.ended, 10)
         os.close(end)
@@ -152,7 +150,7 @@ class TestOutput:
     async def test_held_it_leaves_the_pipe_to_its_writer_and_let_go_it_goes_on(self) -> None:
         taken: list[bytes] = []
         output = Output(taken.append)
-        end = await output.open()
+        end = output.open()
         output.hold(True)
         os.write(end, b"one\n")
         os.close(end)
@@ -167,36 +165,85 @@ class TestOutput:
 
     @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
     def test_it_is_closed_once_and_never_what_was_opened_meanwhile(
-        self, monkeypatch: pytest.MonkeyPatch, new_loop: Callable[[], asyncio.AbstractEventLoop]
+        self, new_loop: Callable[[], asyncio.AbstractEventLoop]
     ) -> None:
         """Numbers of descriptors are given anew at once, to whichever thread opens something next."""
-        opened: list[int] = []
-        read_ends: list[int] = []
 
-        class Pipe(io.FileIO):
-            def close(self) -> None:
-                if not opened:
-                    opened.append(os.open(os.devnull, os.O_RDONLY))
-                super().close()
-
-        def fdopen(descriptor: int, mode: str, _: int, closefd: bool = True) -> Pipe:
-            read_ends.append(descriptor)
-            return Pipe(descriptor, mode, closefd=closefd)
-
-        async def open_and_close() -> None:
+        async def close_and_open() -> int:
             output = Output(lambda _: None)
-            end = await output.open()
+            end = output.open()
+            await asyncio.sleep(0)
             output.close()
+            opened = os.open(os.devnull, os.O_RDONLY)
             os.close(end)
             await asyncio.wait_for(output.ended, 10)
-            deadline = time.monotonic() + 10
-            while not opened and time.monotonic() < deadline:
+            output.hold(True)
+            output.hold(False)
+            output.close()
+            for _ in range(10):
                 await asyncio.sleep(0)
+            return opened
 
-        monkeypatch.setattr(os, "fdopen", fdopen)
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(open_and_close())
-        os.close(opened[0])  # it is still open
-        if opened != read_ends:
-            with pytest.raises(OSError, match="Bad file descriptor"):
-                os.fstat(read_ends[0])
+            opened = runner.run(close_and_open())
+        os.close(opened)  # it is still open
+
+    @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+    def test_what_gathers_while_it_rests_is_read_at_once_and_the_end_too(
+        self, new_loop: Callable[[], asyncio.AbstractEventLoop]
+    ) -> None:
+        async def rest() -> None:
+            taken: list[bytes] = []
+            steps: list[int] = []
+
+            def take(line: bytes) -> float | None:
+                taken.append(line)
+                steps.append(step)
+                return 0.02 if line.startswith(b"more") else None
+
+            output = Output(take)
+            end = output.open()
+            step = 0
+            os.write(end, b"more 1\n")
+            while not taken:
+                await asyncio.sleep(0)
+            step = 1
+            os.write(end, b"more 2\nmore 3\n")
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert taken == [b"more 1"]
+            step = 2
+            os.write(end, b"last\nmo")
+            while len(taken) < 4:
+                await asyncio.sleep(0)
+            assert steps == [0, 2, 2, 2]
+            os.write(end, b"re 4\n")  # it does not rest any more
+            while len(taken) < 5:
+                await asyncio.sleep(0)
+            os.close(end)  # while it rests
+            await asyncio.wait_for(output.ended, 10)
+            assert not output.unreadable
+
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(rest())
+
+    async def test_held_while_it_rests_it_stays_held(self) -> None:
+        taken: list[bytes] = []
+
+        def take(line: bytes) -> float:
+            taken.append(line)
+            return 0.01
+
+        output = Output(take)
+        end = output.open()
+        os.write(end, b"one\n")
+        while not taken:
+            await asyncio.sleep(0)
+        output.hold(True)
+        os.write(end, b"two\n")
+        await asyncio.sleep(0.03)
+        assert taken == [b"one"]
+        output.hold(False)
+        os.close(end)
+        await asyncio.wait_for(output.ended, 10)
+        assert taken == [b"one", b"two"]

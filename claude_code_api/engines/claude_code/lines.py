@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -14,6 +14,7 @@ from claude_code_api.engines.claude_code.mailbox import Message
 from claude_code_api.errors import UpstreamError
 
 LONGEST_LINE = 64 * 1024 * 1024
+READ_AT_ONCE = 64 * 1024  # all that a pipe holds
 # What a message of each type must have at least for those who take it on.
 _PARTS: dict[str, tuple[tuple[str, type], ...]] = {
     "control_request": (("request", dict), ("request_id", str)),
@@ -31,69 +32,101 @@ class Unreadable(UpstreamError):
         super().__init__("Claude Code wrote a message that cannot be read.")
 
 
-class Output(asyncio.Protocol):
+class Output:
     """The standard output of one process: `take` is given each line as soon as it is whole.
 
-    Read without a task of its own: a token then costs one step of the event loop instead of four.
+    Read without a task of its own: a token then costs one step of the event loop instead of four. What `take` says of
+    the last line that is there is how long, in seconds, the pipe may then be left alone: what gathers in it meanwhile
+    costs one wake-up.
     """
 
-    def __init__(self, take: Callable[[bytes], None]) -> None:
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, take: Callable[[bytes], float | None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
         self.unreadable = False
-        self._take = take
-        self._transport: asyncio.ReadTransport | None = None
         self.held = False
+        self._take = take
+        self._descriptor = -1
+        self._listening = False
+        self._rest: asyncio.TimerHandle | None = None
         self._pending: list[bytes] = []
         self._size = 0
 
-    async def open(self) -> int:
+    def open(self) -> int:
         """Begins to read, and gives the end that a program writes to. It is the caller's to close."""
-        read_end, write_end = os.pipe()
-        loop = asyncio.get_running_loop()
-        # Python's own loop closes the file. uvloop closes the number, and then the file as well: by that time a thread
-        # may have been given the same number, for the database or a client, which would be closed in its place.
-        pipe = os.fdopen(read_end, "rb", 0, closefd=isinstance(loop, asyncio.SelectorEventLoop))
-        try:
-            await loop.connect_read_pipe(lambda: self, pipe)
-        except BaseException:
-            pipe.close()
-            os.close(write_end)
-            raise
+        self._descriptor, write_end = os.pipe()
+        os.set_blocking(self._descriptor, False)
+        self._listen(True)
         return write_end
 
     def hold(self, held: bool) -> None:
         """Held, the pipe is left unread, and its writer waits as soon as it is full."""
-        if self._transport is not None and held is not self.held:
+        if held is not self.held and not self.ended.done():
             self.held = held
-            (self._transport.pause_reading if held else self._transport.resume_reading)()
+            self._wake()
+            self._listen(not held)
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        if not self.ended.done():
+            self._wake()
+            self._listen(False)
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            self.ended.set_result(None)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.ReadTransport", transport)
+    def receive(self, data: bytes) -> float | None:
+        """What was read. Seconds until more must be, None where that is now."""
+        *lines, begun = data.split(b"\n")
+        rest = None
+        for line in lines:
+            if self._pending:
+                line = b"".join((*self._pending, line))
+                self._pending, self._size = [], 0
+            rest = self._take(line)
+        if begun:
+            self._pending.append(begun)
+            self._size += len(begun)
+            rest = None
+        if self._size > LONGEST_LINE:
+            raise Unreadable
+        return rest
 
-    def data_received(self, data: bytes) -> None:
-        *lines, rest = data.split(b"\n")
+    def _read(self) -> None:
+        self._rest = None
         try:
-            for line in lines:
-                if self._pending:
-                    line = b"".join((*self._pending, line))
-                    self._pending, self._size = [], 0
-                self._take(line)
-            if rest:
-                self._pending.append(rest)
-                self._size += len(rest)
-            if self._size > LONGEST_LINE:
-                raise Unreadable
+            data = os.read(self._descriptor, READ_AT_ONCE)
+        except BlockingIOError:
+            self._listen(True)
+            return
+        if not data:
+            self.close()
+            return
+        try:
+            rest = self.receive(data)
         except Unreadable:
             self.unreadable = True
             self.close()
+            return
+        if self.held or self.ended.done():
+            return
+        if rest:  # by the clock from now on: to listen again costs more than to look
+            self._listen(False)
+            self._rest = self._loop.call_later(rest, self._read)
+        else:
+            self._listen(True)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
+    def _wake(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+
+    def _listen(self, listening: bool) -> None:
+        if listening is not self._listening:
+            self._listening = listening
+            if listening:
+                self._loop.add_reader(self._descriptor, self._read)
+            else:
+                self._loop.remove_reader(self._descriptor)
 
 
 def decoded(line: bytes) -> Message | None:

@@ -9,9 +9,9 @@ from typing import Any
 Message = dict[str, Any]
 """A line that the program wrote, decoded."""
 
-PIECES_HELD = 0.03
+PIECES_HELD = 0.05
 """Seconds that a piece of an answer waits at most for others, behind the first: nobody sees that, and a fast stream
-wakes its reader some thirty times a second instead of some hundred, each time at 0.15 ms of processor time."""
+wakes its reader some twenty times a second instead of some hundred, each time at 0.15 ms of processor time."""
 
 
 class Mailbox:

@@ -193,6 +193,8 @@ class Session:
         """
         self._served += 1
         asked = conversation.messages[-1]
+        # One that is cut off, or calls what there is not, must be seen at once: Claude Code then goes on by itself.
+        self.process.may_rest = conversation.sampling.max_tokens is None and not conversation.tools
         if self._waiting:
             uuid = self._begin(asked, "")
             for result in self._brought_by(conversation):
