@@ -9,7 +9,7 @@ from claude_code_api.admin.api import Routes, fields
 from claude_code_api.admin.caller import Caller
 from claude_code_api.admin.forgery import READING, require_own_origin
 from claude_code_api.admin.pages import VIEWS
-from claude_code_api.admin.pages.rendering import POLICY, STATIC, Frame, assets, render
+from claude_code_api.admin.pages.rendering import POLICY, STATIC, Frame, assets, prepare, render
 from claude_code_api.admin.pages.visit import Answer, Elsewhere, Shown, View, Visit, is_own_page
 from claude_code_api.errors import NotFound, RequestFailure, Unauthenticated, UnsupportedMediaType
 from claude_code_api.surface.exchange import ClientDisconnected, Exchange
@@ -71,6 +71,7 @@ class Pages:
         if isinstance(answer, Shown):
             frame = visit.frame(answer.section)
             await exchange.answer(answer.status, render(answer.template, frame, **answer.values), content_type=HTML)
+            prepare()  # for whoever looks at one page looks at more, and nobody else needs them
         elif isinstance(answer, Elsewhere):
             await exchange.answer(303, b"", [*answer.headers, (b"location", answer.address.encode())])
 

@@ -1,8 +1,8 @@
 """Becomes the Claude Code program, after what must be set between fork and exec. Run by path, never imported.
 
 The program then ends with the gateway, however that ends (`kill -9` too), leaves no core dump, in which a token could
-stand, and is locked in. Arguments: the gateway's process id, the user to become ("user:group" in numbers, or "" to
-stay), the sandbox (or "" for none), the program, the program's arguments.
+stand, lets the gateway go first, and is locked in. Arguments: the gateway's process id, the user to become
+("user:group" in numbers, or "" to stay), the sandbox (or "" for none), the program, the program's arguments.
 """
 
 import ctypes
@@ -15,9 +15,14 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 NO_CORE = 1 if sys.platform == "linux" else 0  # as in operations/own_process.py, which tells why
 
 
+NICE = 5
+"""Behind the gateway, which answers everybody and needs little: ten programs that start take all cores for seconds."""
+
+
 def main(parent: int, user: str, sandbox: str, program: str, *arguments: str) -> None:
     if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
         resource.setrlimit(resource.RLIMIT_CORE, (NO_CORE, NO_CORE))
+    os.nice(NICE)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # uvloop leaves its ends of the pipes open
     if user:
         number, group = map(int, user.split(":"))
