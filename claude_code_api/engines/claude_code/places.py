@@ -18,6 +18,7 @@ from claude_code_api.errors import Overloaded
 
 FIRST_GUESS = 5.0  # seconds that an answer takes, as long as none has been given
 LONGEST_RETRY = 60  # seconds; the official clients wait no longer
+TELLING = 0.05  # of the time to wait: a crowd that gives up at once is told so one after the other
 WEIGHT = 0.1  # of the latest answer in the mean
 
 Line = OrderedDict[asyncio.Future[None], None]
@@ -61,7 +62,7 @@ class Places:
         self._lines.setdefault(tenant, OrderedDict())[called] = None
         self.waiting += 1
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._patience * (1 - TELLING)):
                 await called
         except TimeoutError:
             self._leave(tenant, called)
