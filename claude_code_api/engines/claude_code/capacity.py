@@ -41,11 +41,7 @@ def private_memory(pid: int) -> int:
     proportional figure (PSS) would take milliseconds of looking through pages.
     """
     try:
-        descriptor = os.open(f"/proc/{pid}/statm", os.O_RDONLY)  # a file object would take longer than the kernel
-        try:
-            _, resident, shared, *_ = os.read(descriptor, 256).split()
-        finally:
-            os.close(descriptor)
+        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
     except OSError:  # it has ended, or there is no such file system
         return 0
     return (int(resident) - int(shared)) * PAGE
