@@ -117,7 +117,7 @@ class TestAnswers:
 
     async def test_the_gateway_goes_before_the_programs_that_it_starts(self, engine: ClaudeCode) -> None:
         await answer(engine, chat("Hello"), oauth("anna"))
-        assert {program.nice() for program in programs()} == {psutil.Process().nice() + 5}
+        assert {program.nice() for program in programs()} == {min(19, psutil.Process().nice() + 5)}
 
     async def test_top_p_is_left_out_beside_a_temperature(self, engine: ClaudeCode, stand_in: StandIn) -> None:
         both = Sampling(temperature=0.5, top_p=0.9)
