@@ -17,6 +17,7 @@ MOST = 200
 LONGEST_CURSOR = 1000
 
 T = TypeVar("T")
+Place = TypeVar("Place", bound=tuple[Any, ...])
 
 
 class Part(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -43,12 +44,15 @@ def cursor_of(*place: Any) -> str:
     return urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 
-def place_of(cursor: str, form: type[T]) -> T:
+def place_of(cursor: str, form: type[Place]) -> Place:
     """The place, a tuple of the given form; InvalidRequest for a text that is no cursor, or one of another list."""
     try:
         if len(cursor) > LONGEST_CURSOR:
             raise ValueError("longer than any of ours")
-        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=form)
+        place: Place = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=form)
+        if any(isinstance(part, int) and not -(2**63) <= part < 2**63 for part in place):
+            raise ValueError("a number that no database holds")
+        return place
     except (ValueError, msgspec.DecodeError):
         raise wrong_cursor() from None
 

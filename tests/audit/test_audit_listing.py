@@ -62,7 +62,7 @@ async def test_entries_are_filtered_by_who_what_whom_and_when(audit: AuditLog) -
     assert await numbers(audit, since=datetime.now(UTC) + timedelta(hours=1)) == []
 
 
-@pytest.mark.parametrize("cursor", ["x", cursor_of("a"), cursor_of(1, 2), cursor_of(None)])
+@pytest.mark.parametrize("cursor", ["x", cursor_of("a"), cursor_of(1, 2), cursor_of(None), cursor_of(2**63)])
 async def test_a_wrong_cursor_or_size_is_told(audit: AuditLog, cursor: str) -> None:
     with pytest.raises(InvalidRequest) as failure:
         await audit.page(EntryFilter(), after=cursor)

@@ -203,7 +203,8 @@ async def test_those_who_spend_most_are_told_by_whole_days(database: Database) -
 
 
 async def test_a_wrong_cursor_is_told(database: Database) -> None:
-    for cursor in ("x", "WzFd", cursor_of("a", 1, "key"), cursor_of(1, 2, "key", 3)):
+    too_large = cursor_of(2**63, 1, "key")
+    for cursor in ("x", "WzFd", cursor_of("a", 1, "key"), cursor_of(1, 2, "key", 3), too_large):
         with pytest.raises(InvalidRequest) as failure:
             await spenders(database, Filter(since=NOON), after=cursor)
         assert failure.value.code == "invalid_cursor"
