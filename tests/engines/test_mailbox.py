@@ -129,7 +129,7 @@ class TestOutput:
             output.receive(written[start : start + size])
         assert taken == [b"one", b"", b"two", b"three"]
 
-    @pytest.mark.parametrize("written", [b"x" * 100, b"bad\n", b"fine\nbad\nfine\n"])
+    @pytest.mark.parametrize("written", [b"x" * 100, b"bad\n", b"fine\nbad\nfine\n", b"fine\nworse\nfine\n"])
     async def test_what_cannot_be_read_ends_it(self, written: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lines, "LONGEST_LINE", 50)
         taken: list[bytes] = []
@@ -137,6 +137,8 @@ class TestOutput:
         def take(line: bytes) -> None:
             if line == b"bad":
                 raise Unreadable
+            if line == b"worse":
+                raise KeyError(line)
             taken.append(line)
 
         output = Output(take)

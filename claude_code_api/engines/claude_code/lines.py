@@ -9,9 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import structlog
 
 from claude_code_api.engines.claude_code.mailbox import Message
 from claude_code_api.errors import UpstreamError
+
+log = structlog.get_logger(__name__)
 
 LONGEST_LINE = 64 * 1024 * 1024
 READ_AT_ONCE = 64 * 1024  # all that a pipe holds
@@ -103,7 +106,9 @@ class Output:
             return
         try:
             rest = self.receive(data)
-        except Unreadable:
+        except Exception as fault:  # whatever it was, something was said that nobody has read
+            if not isinstance(fault, Unreadable):
+                log.exception("what claude code wrote was not understood")
             self.unreadable = True
             self.close()
             return
