@@ -24,6 +24,7 @@ from surface_server import (
 )
 
 from claude_code_api.surface import connection
+from claude_code_api.surface.body import _SLICE
 
 SECURITY_HEADERS = {
     "x-frame-options": "DENY",
@@ -309,6 +310,17 @@ async def test_trailers_are_no_headers(serve, gateway):
 async def test_packed_bodies_are_unpacked(serve, encoding, body):
     sent = request("POST", CHAT, body, authorization=f"Bearer {KEY}", content_encoding=encoding)
     assert (await limited(serve).exchange(sent)).status == 200
+
+
+@pytest.mark.parametrize("size", [_SLICE - 1, _SLICE, _SLICE + 1, 2 * _SLICE, 3 * _SLICE + 7])
+async def test_large_packed_bodies_arrive_whole_in_slices(serve, size):
+    body = chat_body()
+    body += b" " * (size - len(body))  # JSON may end in blanks
+    sent = request("POST", CHAT, gzip.compress(body), authorization=f"Bearer {KEY}", content_encoding="gzip")
+    served = serve(max_body_bytes=size)
+    assert (await served.exchange(sent)).status == 200
+    fewer = serve(max_body_bytes=size - 1)
+    assert (await fewer.exchange(sent)).status == 413
 
 
 @pytest.mark.parametrize(
