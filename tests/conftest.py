@@ -14,7 +14,9 @@ import gateways
 import loopback
 import pytest
 import pytest_asyncio
+from databases import DATABASES, fresh
 from gateways import StartGateway
+from postgres import Postgres, running_postgres
 
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.settings import Settings, load
@@ -47,6 +49,25 @@ def _no_credentials_of_the_caller() -> Iterator[None]:
 def _stand_in_server() -> Iterator[StandIn]:
     with StandIn.in_thread() as stand_in:
         yield stand_in
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as postgres:
+        yield postgres
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "every_database" in metafunc.fixturenames:
+        of_sqlite = metafunc.definition.get_closest_marker("sqlite")
+        metafunc.parametrize("every_database", ["sqlite"] if of_sqlite else DATABASES, indirect=True)
+
+
+@pytest.fixture
+def every_database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test runs on each database in turn: the settings name it, where it is not the default one."""
+    if request.param != "sqlite":
+        monkeypatch.setenv("DATABASE_URL", fresh(request.param, tmp_path, request).reveal())
 
 
 @pytest.fixture(scope="session")

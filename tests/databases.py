@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+from postgres import Postgres
 
 from claude_code_api.secret import Secret
 
-DATABASES: dict[str, Callable[[Path], Secret]] = {
-    "sqlite": lambda directory: Secret(f"sqlite+aiosqlite:///{directory / 'gateway.db'}"),
-}
-"""URLs of fresh, empty databases."""
+DATABASES = ("sqlite", "postgresql")
+
+
+def fresh(kind: str, directory: Path, request: pytest.FixtureRequest) -> Secret:
+    """The URL of a new database without a row."""
+    if kind == "sqlite":
+        return Secret(f"sqlite+aiosqlite:///{directory / 'gateway.db'}")
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.create(postgres.at_head)

@@ -108,7 +108,7 @@ class AdminTokens:
         )
         async with self._audit.change(by) as change:
             if maker is not None:  # as he is now, and stays until this is done
-                row = select(administrators.c.role).where(administrators.c.id == maker.id).with_for_update()
+                row = select(administrators.c.role).where(administrators.c.id == maker.id)
                 own = await change.connection.scalar(row)
                 if own is None or not grants(own, role):
                     raise PermissionDenied("A token cannot do more than whoever makes it.", param="role")
@@ -131,7 +131,7 @@ class AdminTokens:
         """
         this = admin_tokens.c.id == names.checked(token_id, "id")
         async with self._audit.change(by) as change:
-            found = await change.connection.execute(select(*_COLUMNS).where(this).with_for_update())
+            found = await change.connection.execute(select(*_COLUMNS).where(this))
             row = found.mappings().one_or_none()
             if row is None:
                 raise NotFound("There is no such token; the list shows the ids of those that there are.")

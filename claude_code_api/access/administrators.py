@@ -90,7 +90,6 @@ class Administrators:
         kept = await self._hashed(password, name)
         now = datetime.now(UTC)
         async with self._audit.change(by, announced=True) as change:
-            await change.alone()
             this = administrators.c.name == name
             row = (await change.connection.execute(select(*_COLUMNS).where(this))).mappings().one_or_none()
             if row is None:
@@ -114,7 +113,6 @@ class Administrators:
             return None
         kept = await self._hasher.hash(password)
         async with self._audit.change(by, announced=True) as change:
-            await change.alone()
             if await change.connection.scalar(_HAS_OWNER):
                 return None
             return await self._make_owner(change, DEFAULT_NAME, kept)
@@ -127,7 +125,6 @@ class Administrators:
         NotFound for an unknown name, Conflict for the last owner.
         """
         async with self._audit.change(by, announced=True) as change:
-            await change.alone()
             found = await find_administrator(change.connection, name)
             if found.role == role:
                 return found
@@ -141,7 +138,6 @@ class Administrators:
     async def remove(self, name: str, *, by: str = COMMAND_LINE) -> Administrator:
         """With his sessions, second factor and tokens. NotFound for an unknown name, Conflict for the last owner."""
         async with self._audit.change(by, announced=True) as change:
-            await change.alone()
             found = await find_administrator(change.connection, name)
             await _not_the_last_owner(change.connection, found)
             await endings.end_sessions(change, found.id)
@@ -176,7 +172,6 @@ class Administrators:
         name = checked(name)
         kept = await self._hashed(password, name)
         async with self._audit.change(SETUP_LINK, announced=True) as change:
-            await change.alone()
             used = await change.connection.execute(delete(setup_links).where(good))
             if used.rowcount != 1 or await change.connection.scalar(_HAS_OWNER):
                 raise _no_such_link()
@@ -218,11 +213,11 @@ class Administrators:
 
 
 async def find_administrator(connection: AsyncConnection, name: str) -> Administrator:
-    """The same as a part of a transaction; locked until it ends, where it writes."""
+    """The same as a part of a transaction."""
     wanted = plain(name) if len(name) <= LONGEST_NAME_GIVEN else ""
     if not wanted.isprintable():  # nobody is called so, and not every database takes it
         wanted = ""
-    query = select(*_COLUMNS).where(administrators.c.name == wanted).with_for_update()
+    query = select(*_COLUMNS).where(administrators.c.name == wanted)
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no administrator {wanted[: names.LONGEST]!r}.", param="name")

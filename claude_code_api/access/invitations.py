@@ -62,7 +62,6 @@ class Invitations:
             expires_at=now + GOOD_FOR,
         )
         async with self._audit.change(by) as change:
-            await change.alone()
             connection = change.connection
             if not await connection.scalar(select(exists().where(administrators.c.role == "owner"))):
                 raise Conflict("There is no owner yet; `admin set-password` makes one.")
@@ -124,7 +123,6 @@ class Invitations:
             "created_by": invitation.created_by,
         }
         async with self._audit.change(INVITATION, announced=True) as change:
-            await change.alone()
             used = await change.connection.execute(delete(invitations).where(self._good(token)))
             taken = exists().where(administrators.c.name == invitation.name)
             if used.rowcount != 1 or await change.connection.scalar(select(taken)):

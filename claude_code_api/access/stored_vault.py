@@ -57,10 +57,9 @@ class StoredVault:
 async def current_key(connection: AsyncConnection) -> bytes | None:
     """The id of the master key in force; None where nothing is sealed yet.
 
-    Locked until the transaction ends: a rotation waits for what is sealed under it (SQLite has one writer anyway).
+    In a transaction that writes, a rotation waits until what is sealed under it is there.
     """
-    pepper = select(vault_records.c.secret).where(vault_records.c.id == PEPPER.record).with_for_update(read=True)
-    sealed = await connection.scalar(pepper)
+    sealed = await connection.scalar(select(vault_records.c.secret).where(vault_records.c.id == PEPPER.record))
     return None if sealed is None else master_key_id(sealed)
 
 

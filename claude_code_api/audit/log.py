@@ -21,7 +21,7 @@ from claude_code_api.audit.verification import Verification
 from claude_code_api.errors import StorageFailure
 from claude_code_api.storage.database import Database
 from claude_code_api.storage.pages import Part
-from claude_code_api.storage.tables import audit_entries, vault_records
+from claude_code_api.storage.tables import audit_entries
 
 log = structlog.get_logger(__name__)
 
@@ -40,18 +40,9 @@ class Change:
         self._chain = chain
         self._noted: list[Entry] = []
 
-    async def alone(self) -> Head:
-        """No other change is noted from here to the end: for what is looked at first, and must then still be so.
-
-        Every change waits so at its first note. Gives the newest entry.
-        """
-        if self._head is None:
-            self._head = await _newest(self.connection)
-        return self._head
-
     async def note(self, action: str, target: str | None = None, *, number: int | None = None, **details: Any) -> None:
         """Appends an entry. `details` are JSON's types and moments, and hold nothing secret; `number` leaves a gap."""
-        head = await self.alone()
+        head = self._head or await _newest(self.connection)
         entry = Entry(
             number=number or head.number + 1,
             at=datetime.now(UTC),
@@ -171,8 +162,6 @@ class AuditLog:
 
 
 async def _newest(connection: AsyncConnection) -> Head:
-    # One at a time: SQLite has one writer anyway, elsewhere this row is the lock.
-    await connection.execute(select(vault_records.c.id).where(vault_records.c.id == KEY).with_for_update())
     columns = audit_entries.c.number, audit_entries.c.code
     row = (await connection.execute(select(*columns).order_by(audit_entries.c.number.desc()).limit(1))).one_or_none()
     return Head() if row is None else Head(row.number, row.code)

@@ -64,6 +64,14 @@ vault_records = Table(
     Column("created_at", UTCDateTime, nullable=False),
 )
 
+# One row. What `storage/generation.py` is to the processes of one machine, this is to machines.
+generation = Table(
+    "generation",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+)
+
 credentials = Table(
     "credentials",
     metadata,

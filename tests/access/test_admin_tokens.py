@@ -19,7 +19,7 @@ from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.storage.tables import admin_tokens
 
-pytestmark = pytest.mark.policy("K3")
+pytestmark = [pytest.mark.policy("K3"), pytest.mark.usefixtures("every_database")]
 
 
 class Clock:
@@ -228,6 +228,7 @@ async def test_refused_ones_are_counted_by_address(access: Access) -> None:
 
 
 @pytest.mark.policy("T1")
+@pytest.mark.sqlite
 async def test_the_database_holds_a_hash_alone(
     access: Access, own_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

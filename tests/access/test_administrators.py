@@ -21,7 +21,7 @@ from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.storage.tables import administrators, setup_links
 
-pytestmark = pytest.mark.policy("A5")
+pytestmark = [pytest.mark.policy("A5"), pytest.mark.usefixtures("every_database")]
 
 
 @pytest.fixture
@@ -363,6 +363,7 @@ async def test_whoever_has_no_link_cannot_make_the_gateway_hash(
 # --- what shows -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.sqlite
 async def test_neither_a_password_nor_a_link_shows_anywhere(
     access: Access, own_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

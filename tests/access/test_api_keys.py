@@ -19,6 +19,8 @@ from claude_code_api.errors import Conflict, InvalidRequest, NotFound, Unauthent
 from claude_code_api.secret import Secret
 from claude_code_api.storage.tables import api_keys
 
+pytestmark = pytest.mark.usefixtures("every_database")
+
 REFUSAL = "The API key is not valid: it is unknown, revoked or expired."
 
 
@@ -170,6 +172,7 @@ def test_text_of_any_kind_is_hashed_without_a_fault(text: str) -> None:
     assert len(keys._hash(Secret(text))) == 32
 
 
+@pytest.mark.sqlite
 async def test_a_key_ends_at_its_time_even_while_it_is_remembered(access: Access) -> None:
     end = datetime.now(UTC) + timedelta(seconds=1)
     _, text = await access.keys.create("short", "mine", expires_at=end)

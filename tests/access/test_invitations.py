@@ -17,7 +17,7 @@ from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.storage.tables import invitations
 
-pytestmark = pytest.mark.policy("A5")
+pytestmark = [pytest.mark.policy("A5"), pytest.mark.usefixtures("every_database")]
 
 
 @pytest.fixture
@@ -124,6 +124,7 @@ async def test_what_is_made_up_is_refused_before_anything_is_hashed(
 
 
 @pytest.mark.policy("T1")
+@pytest.mark.sqlite
 async def test_the_database_holds_a_hash_alone(access: Access, own_settings: Settings, anna: Administrator) -> None:
     invitation, token = await access.invitations.invite("bert", "admin", by=anna.actor)
     async with access.database.read() as connection:

@@ -16,6 +16,8 @@ from claude_code_api.secret import Secret
 from claude_code_api.stand_in import oauth_token
 from claude_code_api.storage.tables import api_keys, usage_last_uses
 
+pytestmark = pytest.mark.usefixtures("every_database")
+
 NOW = datetime.now(UTC)
 AGE = timedelta(days=100)
 Make = Callable[..., Awaitable[str]]

@@ -30,7 +30,7 @@ from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.storage.tables import recovery_codes, second_factors
 
-pytestmark = [pytest.mark.policy("A2"), pytest.mark.policy("T2")]
+pytestmark = [pytest.mark.policy("A2"), pytest.mark.policy("T2"), pytest.mark.usefixtures("every_database")]
 
 
 class Clock:
@@ -382,6 +382,7 @@ async def test_the_secret_outlives_a_rotation_and_opens_in_its_place_alone(
 
 
 @pytest.mark.policy("T1")
+@pytest.mark.sqlite
 async def test_no_code_or_secret_shows_anywhere(
     access: Access, own_settings: Settings, anna: Administrator, right: Secret, clock: Clock,
     caplog: pytest.LogCaptureFixture,

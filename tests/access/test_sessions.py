@@ -19,7 +19,7 @@ from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings, load
 from claude_code_api.storage.tables import admin_sessions, administrators
 
-pytestmark = [pytest.mark.policy("A2"), pytest.mark.policy("A4")]
+pytestmark = [pytest.mark.policy("A2"), pytest.mark.policy("A4"), pytest.mark.usefixtures("every_database")]
 
 
 class Clock:
@@ -90,6 +90,7 @@ async def test_what_a_browser_made_up_is_no_session(sessions: Sessions, anna: Ad
     await refused(sessions, Secret(text))
 
 
+@pytest.mark.sqlite
 async def test_the_database_holds_a_hash_alone(access: Access, sessions: Sessions, anna: Administrator) -> None:
     session, secret = await begun(sessions, anna)
     (row,) = await rows(access)
@@ -332,6 +333,7 @@ async def test_another_process_knows_the_session_and_that_it_ended(
     await refused(access.sessions, secret)
 
 
+@pytest.mark.sqlite
 async def test_a_session_is_found_by_an_index(access: Access) -> None:
     async with access.database.read() as connection:
         plan = await connection.execute(text("EXPLAIN QUERY PLAN SELECT * FROM admin_sessions WHERE hash = x'00'"))

@@ -19,7 +19,7 @@ from claude_code_api.errors import InvalidRequest
 from claude_code_api.settings import Settings
 from claude_code_api.storage.pages import cursor_of
 
-pytestmark = pytest.mark.policy("L1")
+pytestmark = [pytest.mark.policy("L1"), pytest.mark.usefixtures("every_database")]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from claude_code_api.settings import Settings
 from claude_code_api.stand_in import oauth_token
 from claude_code_api.storage.tables import audit_entries
 
-pytestmark = pytest.mark.policy("L1")
+pytestmark = [pytest.mark.policy("L1"), pytest.mark.usefixtures("every_database")]
 
 
 @pytest.fixture
@@ -120,6 +120,7 @@ async def test_a_lost_or_changed_anchor_is_found(settings: Settings, content: by
         assert "anchor" in message
 
 
+@pytest.mark.sqlite
 async def test_a_whole_directory_put_back_is_found_by_an_anchor_elsewhere(tmp_path: Path) -> None:
     import shutil
 

@@ -17,7 +17,7 @@ from claude_code_api.errors import StorageFailure
 from claude_code_api.settings import Settings
 from claude_code_api.storage.tables import audit_entries
 
-pytestmark = pytest.mark.policy("L1")
+pytestmark = [pytest.mark.policy("L1"), pytest.mark.usefixtures("every_database")]
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import DATABASES, fresh
 from sqlalchemy import event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from claude_code_api.errors import StorageFailure
 from claude_code_api.secret import Secret
-from claude_code_api.storage import database as database_module
+from claude_code_api.storage import sqlite as sqlite_module
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.storage.database import Database
 from claude_code_api.storage.tables import api_keys, vault_records
@@ -28,13 +29,24 @@ from claude_code_api.storage.uninterrupted import to_its_end
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
 
+@pytest.fixture(params=DATABASES)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Secret:
+    return fresh(request.param, tmp_path, request)
+
+
+@pytest.fixture
+async def database(tmp_path: Path, url: Secret) -> AsyncIterator[Database]:
+    async with Database.open(url, DataDirectory(tmp_path)) as database:
+        yield database
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "gateway.db"
 
 
 @pytest.fixture
-async def database(tmp_path: Path, path: Path) -> AsyncIterator[Database]:
+async def sqlite(tmp_path: Path, path: Path) -> AsyncIterator[Database]:
     async with Database.open(Secret(f"sqlite+aiosqlite:///{path}"), DataDirectory(tmp_path)) as database:
         yield database
 
@@ -50,18 +62,18 @@ async def count(database: Database) -> int:
 
 
 async def test_what_was_overwritten_leaves_the_log_unless_somebody_still_reads_it(
-    database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite: Database, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "LOG_TIMEOUT", 0.01)
+    monkeypatch.setattr(sqlite_module, "LOG_TIMEOUT", 0.01)
     log = path.with_name("gateway.db-wal")
-    async with database.read() as reader:
+    async with sqlite.read() as reader:
         await reader.scalar(select(func.count()).select_from(vault_records))
-        await add(database, "one")
-        await database.forget_overwritten()
+        await add(sqlite, "one")
+        await sqlite.forget_overwritten()
         assert log.stat().st_size > 0
-    await database.forget_overwritten()
+    await sqlite.forget_overwritten()
     assert log.stat().st_size == 0
-    assert await count(database) == 1
+    assert await count(sqlite) == 1
 
 
 async def test_what_a_block_writes_is_there_after_it_and_nothing_of_one_that_fails(database: Database) -> None:
@@ -85,8 +97,8 @@ async def test_a_reader_keeps_its_view_while_another_writes(database: Database) 
     assert await count(database) == 1
 
 
-async def test_many_writers_at_once_all_get_their_turn(database: Database, tmp_path: Path, path: Path) -> None:
-    async with Database.open(Secret(f"sqlite+aiosqlite:///{path}"), DataDirectory(tmp_path)) as other:
+async def test_many_writers_at_once_all_get_their_turn(database: Database, tmp_path: Path, url: Secret) -> None:
+    async with Database.open(url, DataDirectory(tmp_path)) as other:
         await asyncio.gather(*(add((database, other)[i % 2], str(i)) for i in range(40)))
     assert await count(database) == 40
 
@@ -104,9 +116,9 @@ async def test_many_may_open_a_fresh_directory_at_once(tmp_path: Path) -> None:
         assert await count(opened[5]) == 1
 
 
-async def test_the_database_is_durable_strict_and_private(database: Database, path: Path) -> None:
-    await add(database, "one")
-    async with database.write() as connection:
+async def test_the_database_is_durable_strict_and_private(sqlite: Database, path: Path) -> None:
+    await add(sqlite, "one")
+    async with sqlite.write() as connection:
         pragmas = {
             name: (await connection.execute(text(f"PRAGMA {name}"))).scalar()
             for name in ("journal_mode", "foreign_keys", "synchronous", "secure_delete", "busy_timeout")
@@ -134,11 +146,11 @@ async def test_a_broken_rule_is_the_caller_s_to_explain(database: Database) -> N
 
 
 async def test_a_lock_held_too_long_is_one_clear_line(
-    tmp_path: Path, path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, path: Path, sqlite: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(sqlite_module, "BUSY_TIMEOUT", 0.05)
     async with Database.open(Secret(f"sqlite+aiosqlite:///{path}"), DataDirectory(tmp_path)) as impatient:
-        async with database.write():
+        async with sqlite.write():
             with pytest.raises(StorageFailure, match="database is locked"):
                 await add(impatient, "one")
         await add(impatient, "one")
@@ -154,7 +166,7 @@ async def test_an_announced_write_raises_the_generation_and_others_do_not(databa
     assert database.generation.current == before
     async with database.write(announced=True):
         pass
-    assert database.generation.current == before + 1
+    assert database.generation.current > before
 
 
 async def test_a_commit_once_begun_ends_before_the_cancellation_passes_on() -> None:
@@ -177,10 +189,17 @@ async def test_a_commit_once_begun_ends_before_the_cancellation_passes_on() -> N
     assert ended.is_set()
 
 
-@pytest.mark.parametrize("moment", ["before_cursor_execute", "commit"])
-async def test_a_write_that_is_cancelled_once_it_has_begun_is_whole_and_announced(
-    database: Database, moment: str
-) -> None:
+async def test_a_commit_that_has_begun_is_finished_and_announced_whoever_is_cancelled(database: Database) -> None:
+    await _cancelled_at("commit", database)
+
+
+async def test_a_statement_to_sqlite_is_never_left_in_the_middle(sqlite: Database) -> None:
+    await _cancelled_at("before_cursor_execute", sqlite)
+
+
+async def _cancelled_at(moment: str, database: Database) -> None:
+    """Who writes is cancelled at this moment; all of it is there nevertheless."""
+
     async def write() -> None:
         async with database.write(announced=True) as connection:
             await connection.execute(insert(vault_records).values(id="one", secret=b"x", created_at=NOW))
@@ -196,7 +215,7 @@ async def test_a_write_that_is_cancelled_once_it_has_begun_is_whole_and_announce
         await task
     event.remove(database._engine.sync_engine, moment, cancel)
     assert await count(database) == 1
-    assert database.generation.current == before + 1
+    assert database.generation.current > before
     await add(database, "still writable")
 
 
@@ -245,11 +264,11 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Pa
 
 
 async def test_opening_again_in_one_process_keeps_the_locks_of_the_first(
-    tmp_path: Path, path: Path, database: Database
+    tmp_path: Path, path: Path, sqlite: Database
 ) -> None:
     """SQLite's locks belong to the process: a descriptor closed carelessly would drop them."""
     probe = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
-    async with database.write():
+    async with sqlite.write():
         async with Database.open(Secret(f"sqlite+aiosqlite:///{path}"), DataDirectory(tmp_path)):
             pass
         found = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", probe], capture_output=True)
@@ -257,9 +276,9 @@ async def test_opening_again_in_one_process_keeps_the_locks_of_the_first(
 
 
 async def test_a_copy_is_of_one_moment_and_holds_up_nobody_who_writes(
-    database: Database, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite: Database, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await add(database, "before")
+    await add(sqlite, "before")
     written: list[str] = []
     real = sqlite3.connect
 
@@ -276,9 +295,9 @@ async def test_a_copy_is_of_one_moment_and_holds_up_nobody_who_writes(
         return connection
 
     with monkeypatch.context() as patch:
-        patch.setattr(database_module.sqlite3, "connect", connect)
-        await database.copy_to(tmp_path / "copy")
-    assert await count(database) == 151
+        patch.setattr(sqlite_module.sqlite3, "connect", connect)
+        await sqlite.copy_to(tmp_path / "copy")
+    assert await count(sqlite) == 151
     with closing(real(tmp_path / "copy")) as copy:
         copied = [name for (name,) in copy.execute("SELECT id FROM vault_records ORDER BY id")]
     assert copied == [*written[: len(copied) - 1], "before"]

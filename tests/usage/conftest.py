@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import DATABASES
+from databases import DATABASES, fresh
 from sqlalchemy import Table, select
 
 from claude_code_api.storage.data_directory import DataDirectory
@@ -16,7 +16,7 @@ Rows = Callable[[Table], Awaitable[list[dict[str, Any]]]]
 
 @pytest.fixture(params=DATABASES)
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    async with Database.open(DATABASES[request.param](tmp_path), DataDirectory(tmp_path)) as database:
+    async with Database.open(fresh(request.param, tmp_path, request), DataDirectory(tmp_path)) as database:
         yield database
 
 

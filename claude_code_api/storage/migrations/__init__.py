@@ -17,7 +17,7 @@ from claude_code_api.errors import StorageFailure
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
 
-HEAD = "0010"
+HEAD = "0011"
 """The version that this program works with. Written here so that an ordinary start need not load Alembic."""
 
 

@@ -1,0 +1,128 @@
+"""PostgreSQL: for gateways on several machines. What is promised of transactions is promised here as for SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+from sqlalchemy import URL, Connection, event, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from claude_code_api.errors import StorageFailure
+from claude_code_api.storage.generation import Generation
+from claude_code_api.storage.tables import generation as shared_generation
+
+log = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT = 10.0
+LOCK_TIMEOUT = 10.0
+"""Seconds that a statement waits for another process's write."""
+IDLE_TIMEOUT = 60.0
+"""Seconds of silence, of either side, after which a transaction is given up. The lock of the one writer would else be
+held by a machine that was cut off for as long as TCP hopes for it."""
+LOOK_INTERVAL, LOOK_TIMEOUT = 0.25, 0.5
+"""Seconds between two looks for what was changed elsewhere, and those that one may take: together under the second in
+which a revocation has to hold (policy K3)."""
+
+_WRITERS_LOCK = 0x636C61756465
+
+
+def engine(url: URL) -> AsyncEngine:
+    """Connections to the server; one that was cut off since it was used last is made anew."""
+    if (ssl := url.query.get("sslmode")) is not None:  # libpq's name for it, as URLs have it
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
+    made = create_async_engine(
+        url,
+        hide_parameters=True,
+        pool_use_lifo=True,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT,
+            "command_timeout": IDLE_TIMEOUT,
+            "server_settings": {
+                "application_name": "claude-code-api",
+                "lock_timeout": f"{LOCK_TIMEOUT:g}s",
+                "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT:g}s",
+            },
+        },
+    )
+    event.listen(made.sync_engine, "begin", _begin)
+    return made
+
+
+def transaction(*, writes: bool) -> dict[str, Any]:
+    """Its options. A reader sees one moment; a writer, who waits for the one before, sees what that one has done."""
+    return {
+        "isolation_level": "READ COMMITTED" if writes else "REPEATABLE READ",
+        "postgresql_readonly": not writes,
+        "writes": writes,
+    }
+
+
+def _begin(connection: Connection) -> None:
+    # One writer at a time, as SQLite has it: what a transaction has looked at is still so when it writes.
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
+
+
+# --- changes that were made elsewhere -------------------------------------------------------------------
+
+
+async def announce(connection: AsyncConnection) -> None:
+    """Part of the transaction that changes keys or credentials."""
+    await connection.execute(update(shared_generation).values(number=shared_generation.c.number + 1))
+
+
+@asynccontextmanager
+async def following(engine: AsyncEngine, generation: Generation) -> AsyncIterator[None]:
+    """While the block runs, this machine's generation rises with the database's; and while nobody can tell whether
+    that one rose, so that nothing is answered from memory then.
+    """
+    # Whatever connection is free will do, and no transaction is begun.
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+    known = await _number(alone)  # what is remembered from here on is as new as that
+    looking = asyncio.create_task(_follow(alone, generation, known))
+    try:
+        yield
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+
+
+async def _follow(engine: AsyncEngine, generation: Generation, known: int | None) -> None:
+    look: asyncio.Task[int | None] | None = None
+    try:
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            look = look or asyncio.create_task(_number(engine))
+            done, _ = await asyncio.wait([look], timeout=LOOK_TIMEOUT)
+            number = look.result() if done else None
+            if done:
+                look = None
+            if number is None and known is not None:
+                log.warning("the database does not tell what was changed elsewhere; nothing counts as remembered")
+            if number is None or number != known:
+                try:
+                    await asyncio.to_thread(generation.advance)
+                except (OSError, StorageFailure) as fault:
+                    log.warning("a change of keys that was made elsewhere cannot be told here", reason=str(fault))
+                    number = None  # the next look tries again
+            known = number
+    finally:
+        if look:
+            look.cancel()
+
+
+async def _number(engine: AsyncEngine) -> int | None:
+    """None where the database does not tell: whoever wants more of it says why."""
+    try:
+        async with engine.connect() as connection:
+            number: int | None = await connection.scalar(select(shared_generation.c.number))
+            return number
+    except Exception as fault:  # of the system, the driver or SQLAlchemy
+        log.debug("the database did not tell its generation", reason=str(fault))
+        return None
