@@ -123,6 +123,6 @@ async def _number(engine: AsyncEngine) -> int | None:
         async with engine.connect() as connection:
             number: int | None = await connection.scalar(select(shared_generation.c.number))
             return number
-    except Exception as fault:  # of the system, the driver or SQLAlchemy
+    except Exception as fault:  # noqa: BLE001 - of the system, the driver or SQLAlchemy
         log.debug("the database did not tell its generation", reason=str(fault))
         return None
