@@ -165,7 +165,7 @@ def master_key(settings: Settings) -> Iterator[Finding]:
         yield Finding("master key", "warn", f"There is none at {path} yet.", "The first start makes one.")
     elif path.resolve().is_relative_to(settings.data_dir.resolve()):
         yield Finding(
-            "master key", "warn", f"{path} lies beside the data: who copies the directory has the tokens.",
+            "master key", "warn", f"{path} lies in the data directory: who copies that has the key to the tokens.",
             "Move it to another directory, and name it there in the setting master_key_file.",
         )  # fmt: skip
     else:

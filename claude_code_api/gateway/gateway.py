@@ -49,7 +49,7 @@ class Gateway:
 
     def ready(self) -> bool:
         """Whether a request would be taken now."""
-        return self._engine.ready
+        return self._engine.ready and self._access.database.answers
 
     async def authenticate(self, presented: Secret | None, address: str) -> ApiKey:
         """The key that a client presented. Unauthenticated: the same for none, an unknown and a revoked one.

@@ -35,6 +35,7 @@ class Database:
         self.generation = generation
         self._engine = engine
         self._on_one_machine = engine.dialect.name == "sqlite"
+        self._follower = None if self._on_one_machine else postgresql.Follower(engine, generation)
         self._writing = asyncio.Lock()  # writers of this process queue here in order, instead of polling SQLite
 
     @classmethod
@@ -53,9 +54,14 @@ class Database:
             stack.callback(generation.close)
             database = cls(engine, generation)
             await database._bring_to_head(migrate)
-            if not database._on_one_machine:
-                await stack.enter_async_context(postgresql.following(engine, generation))
+            if database._follower:
+                await stack.enter_async_context(database._follower.following())
             yield database
+
+    @property
+    def answers(self) -> bool:
+        """Whether it did when it was asked last; a file always does."""
+        return self._follower is None or self._follower.hears
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -161,5 +167,5 @@ def _engine(url: Secret, directory: DataDirectory) -> AsyncEngine:
         reason = type(error).__name__
     raise StorageFailure(
         f"The database URL cannot be used ({reason}): "
-        f"it is like {SQLITE}:////var/lib/gateway.db or postgresql://user@host/name."
+        f"it is like {SQLITE}:////var/lib/gateway.db or postgresql://host/name."
     )

@@ -76,53 +76,65 @@ async def announce(connection: AsyncConnection) -> None:
     await connection.execute(update(shared_generation).values(number=shared_generation.c.number + 1))
 
 
-@asynccontextmanager
-async def following(engine: AsyncEngine, generation: Generation) -> AsyncIterator[None]:
-    """While the block runs, this machine's generation rises with the database's; and while nobody can tell whether
-    that one rose, so that nothing is answered from memory then.
+class Follower:
+    """Raises this machine's generation whenever the database's has risen, and while nobody can tell whether it has, so
+    that nothing is answered from memory then.
     """
-    # Whatever connection is free will do, and no transaction is begun.
-    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-    known = await _number(alone)  # what is remembered from here on is as new as that
-    looking = asyncio.create_task(_follow(alone, generation, known))
-    try:
-        yield
-    finally:
-        looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
 
+    def __init__(self, engine: AsyncEngine, generation: Generation) -> None:
+        # Whatever connection is free will do, and no transaction is begun.
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._generation = generation
+        self._known: int | None = None
 
-async def _follow(engine: AsyncEngine, generation: Generation, known: int | None) -> None:
-    look: asyncio.Task[int | None] | None = None
-    try:
-        while True:
-            await asyncio.sleep(LOOK_INTERVAL)
-            look = look or asyncio.create_task(_number(engine))
-            done, _ = await asyncio.wait([look], timeout=LOOK_TIMEOUT)
-            number = look.result() if done else None
-            if done:
-                look = None
-            if number is None and known is not None:
-                log.warning("the database does not tell what was changed elsewhere; nothing counts as remembered")
-            if number is None or number != known:
-                try:
-                    await asyncio.to_thread(generation.advance)
-                except (OSError, StorageFailure) as fault:
-                    log.warning("a change of keys that was made elsewhere cannot be told here", reason=str(fault))
-                    number = None  # the next look tries again
-            known = number
-    finally:
-        if look:
-            look.cancel()
+    @property
+    def hears(self) -> bool:
+        """Whether the last look was answered."""
+        return self._known is not None
 
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Looks while the block runs."""
+        self._known = await self._number()  # what is remembered from here on is as new as that
+        looking = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
 
-async def _number(engine: AsyncEngine) -> int | None:
-    """None where the database does not tell: whoever wants more of it says why."""
-    try:
-        async with engine.connect() as connection:
-            number: int | None = await connection.scalar(select(shared_generation.c.number))
-            return number
-    except Exception as fault:  # noqa: BLE001 - of the system, the driver or SQLAlchemy
-        log.debug("the database did not tell its generation", reason=str(fault))
-        return None
+    async def _follow(self) -> None:
+        look: asyncio.Task[int | None] | None = None
+        try:
+            while True:
+                await asyncio.sleep(LOOK_INTERVAL)
+                look = look or asyncio.create_task(self._number())
+                done, _ = await asyncio.wait([look], timeout=LOOK_TIMEOUT)
+                await self._take(look.result() if done else None)
+                if done:
+                    look = None
+        finally:
+            if look:
+                look.cancel()
+
+    async def _take(self, number: int | None) -> None:
+        if number is None and self.hears:
+            log.warning("the database does not tell what was changed elsewhere; nothing counts as remembered")
+        if number is None or number != self._known:
+            try:
+                await asyncio.to_thread(self._generation.advance)
+            except (OSError, StorageFailure) as fault:
+                log.warning("a change that was made elsewhere cannot be told here", reason=str(fault))
+                number = None  # the next look tries again
+        self._known = number
+
+    async def _number(self) -> int | None:
+        """None where the database does not tell: whoever wants more of it says why."""
+        try:
+            async with self._engine.connect() as connection:
+                number: int | None = await connection.scalar(select(shared_generation.c.number))
+                return number
+        except Exception as fault:  # noqa: BLE001 - of the system, the driver or SQLAlchemy
+            log.debug("the database did not tell its generation", reason=str(fault))
+            return None

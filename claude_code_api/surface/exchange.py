@@ -11,7 +11,7 @@ import traceback
 import structlog
 
 from claude_code_api.dialects.openai_chat import error
-from claude_code_api.errors import InternalError, MethodNotAllowed, RequestFailure
+from claude_code_api.errors import InternalError, MethodNotAllowed, Overloaded, RequestFailure, StorageFailure
 from claude_code_api.surface.asgi import Fields, Receive, Scope, Send
 from claude_code_api.surface.client import Client
 from claude_code_api.surface.rate_limits import Allowance
@@ -22,6 +22,9 @@ _log = structlog.get_logger(__name__)
 ENDED = "ended"
 """Key of the scope's state: why the server ended this request, a RequestFailure or ClientDisconnected.
 It is set before the task that answers is cancelled."""
+
+DATABASE_RETRY = 5
+"""Seconds after which it is worth asking again."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -139,6 +142,13 @@ class Exchange:
             return None
         if isinstance(fault, RequestFailure):
             return fault
+        if isinstance(fault, StorageFailure):
+            _log.error("request failed", request_id=self.id, reason=fault.message)
+            return Overloaded(
+                f"The gateway's database does not answer; come back in a moment. Its log tells more under {self.id}.",
+                code="database_unavailable",
+                retry_after=DATABASE_RETRY,
+            )
         _log.error("request failed", request_id=self.id, fault=_without_values(fault))
         return InternalError(f"The gateway failed. Its log tells more under {self.id}.")
 

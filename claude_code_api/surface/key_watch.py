@@ -42,6 +42,7 @@ class KeyWatch:
             del self._running[exchange]
 
     async def _look(self, seen: int) -> None:
+        failing = False
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
             if not self._running:
@@ -51,9 +52,11 @@ class KeyWatch:
                 try:
                     await self._end_refused()
                 except Exception:  # whatever it was, the next look tries again
-                    log.warning("keys of running answers were not looked at", exc_info=True)
+                    if not failing:
+                        log.warning("keys of running answers cannot be looked at", exc_info=True)
+                    failing = True
                     continue
-                seen = now
+                seen, failing = now, False
 
     async def _end_refused(self) -> None:
         live: dict[str, bool] = {}

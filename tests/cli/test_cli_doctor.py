@@ -197,7 +197,7 @@ def test_a_master_key_beside_the_data_is_pointed_out(data_dir: Path, tmp_path: P
             path.symlink_to(data_dir / "master.key")
         (finding,) = findings(checks.master_key, data_dir=data_dir, master_key_file=path)
         assert finding.status == "warn"
-        assert "lies beside the data" in finding.message
+        assert "lies in the data directory" in finding.message
         assert "master_key_file" in str(finding.remedy)
 
 

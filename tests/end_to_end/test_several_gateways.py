@@ -12,7 +12,7 @@ import openai
 import pytest
 from asking import ask, said
 from gateways import Gateway, GatewayProcess, StartGateway, until
-from postgres import Postgres
+from postgres import Postgres, running_postgres
 
 from claude_code_api.errors import VaultFailure
 from claude_code_api.secret import Secret
@@ -174,3 +174,22 @@ def test_sessions_and_keys_outlive_a_restart_and_the_loss_of_a_machine(
                 assert gateway.process
                 gateway.process.kill()
                 gateway.process.wait()
+
+
+def test_while_the_database_is_away_it_is_said_so_and_what_runs_goes_on(start_gateway: StartGateway) -> None:
+    with running_postgres() as postgres, start_gateway(database_url=postgres.create()) as gateway:
+        ready = f"{gateway.http_url}/health/ready"
+        with gateway.client(gateway.key()) as client:
+            stream = ask(client, f"Go {script(tokens=40, pause=0.05)}", stream=True)
+            next(stream)
+            postgres.stop()
+            until(lambda: httpx2.get(ready).status_code == 503)
+            with pytest.raises(openai.InternalServerError) as refused:
+                ask(client)
+            assert refused.value.status_code == 503
+            assert refused.value.code == "database_unavailable"
+            assert refused.value.response.headers["retry-after"] == "5"
+            assert list(stream)[-1].choices[0].finish_reason == "stop"
+            postgres.start()
+            until(lambda: httpx2.get(ready).status_code == 200)
+            assert said(ask(client))
