@@ -15,7 +15,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from claude_code_api.errors import StorageFailure
+from claude_code_api.errors import InvalidRequest, StorageFailure
 from claude_code_api.secret import Secret
 from claude_code_api.storage import changeover, migrations, postgresql, sqlite
 from claude_code_api.storage.data_directory import DataDirectory
@@ -124,6 +124,11 @@ class Database:
         except IntegrityError:
             raise  # the caller knows which rule it may have broken
         except DBAPIError as error:
+            if reached and not self._on_one_machine and postgresql.is_the_value_s_fault(error):
+                raise InvalidRequest(
+                    "Something in the request cannot be stored or looked for, such as a zero byte in a text.",
+                    code="invalid_value",
+                ) from None
             raise StorageFailure(f"The database failed: {error.orig}.") from None
         except Exception as error:
             if reached:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import URL, Connection, event, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from claude_code_api.errors import StorageFailure
@@ -66,6 +67,12 @@ def _begin(connection: Connection) -> None:
     # One writer at a time, as SQLite has it: what a transaction has looked at is still so when it writes.
     if connection.get_execution_options().get("writes"):
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
+
+
+def is_the_value_s_fault(error: DBAPIError) -> bool:
+    """Whether a value was given that SQLite takes and this does not: a zero byte, half a character."""
+    cause = error.orig and error.orig.__cause__
+    return isinstance(cause, ValueError) or str(getattr(cause, "sqlstate", "")).startswith("22")
 
 
 # --- changes that were made elsewhere -------------------------------------------------------------------

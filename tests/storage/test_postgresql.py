@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from postgres import Postgres, running_postgres
 from sqlalchemy import func, insert, select, update
 
-from claude_code_api.errors import StorageFailure
+from claude_code_api.errors import InvalidRequest, StorageFailure
 from claude_code_api.secret import Secret
 from claude_code_api.storage import postgresql
 from claude_code_api.storage.data_directory import DataDirectory
@@ -98,6 +98,15 @@ async def test_who_only_reads_cannot_write(machines: tuple[Database, Database]) 
     with pytest.raises(StorageFailure, match="read-only transaction"):
         async with machines[0].read() as connection:
             await connection.execute(insert(vault_records).values(id="one", secret=b"x", created_at=NOW))
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+async def test_a_text_that_it_does_not_take_is_the_fault_of_who_gave_it(
+    machines: tuple[Database, Database], text: str
+) -> None:
+    with pytest.raises(InvalidRequest, match="cannot be stored or looked for"):
+        async with machines[0].read() as connection:
+            await connection.execute(select(vault_records).where(vault_records.c.id == text))
 
 
 async def test_a_writer_who_is_silent_gives_way(
