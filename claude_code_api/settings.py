@@ -443,7 +443,8 @@ def is_secret(field: FieldInfo) -> bool:
 
 def allowed(field: FieldInfo) -> str:
     """What a value may be, in words: for the documents, and for who gave a wrong one."""
-    for part in reversed(field.metadata):
+    optional = [part for kind in get_args(field.annotation) for part in getattr(kind, "__metadata__", ())]
+    for part in reversed(field.metadata + optional):
         if words := _WORDS.get(getattr(part, "func", None)):
             return words
     if is_secret(field):

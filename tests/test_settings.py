@@ -280,6 +280,7 @@ def test_a_wrong_secret_is_never_repeated() -> None:
         ("public_url", 'an address such as "https://example.com"'),
         ("rate_limit_per_ip", 'limits such as "100/minute" or "10/second;1000/hour", or "off"'),
         ("anthropic_api_key", "a text that is not empty"),
+        ("master_key_command", 'a program and its arguments, such as "decrypt --key gateway"'),
     ],
 )
 def test_what_a_setting_may_be_is_told_in_words(name: str, words: str) -> None:
