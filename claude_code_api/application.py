@@ -24,6 +24,7 @@ from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.surface.app import build
 from claude_code_api.surface.server import Server
+from claude_code_api.surface.shared_counters import shared_counters
 from claude_code_api.usage.recorder import Recorder
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         alerts = Alerts()
         async with (
             webhook(settings, alerts),
+            shared_counters(settings, alerts) as shared,
             Access.open(settings, migrate=True, alerts=alerts) as access,
             Recorder.open(settings, access.database, alerts) as recorder,
             access.audit.kept(settings.audit_days, GATEWAY),
@@ -66,7 +68,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             gateway = Gateway(settings, access, engine, recorder)
             server: Server
             admin = Admin(settings, access, gateway, lambda: server.certificate.ends_at if server.certificate else None)
-            server = Server(build(settings, gateway, admin), settings)
+            server = Server(build(settings, gateway, admin, shared), settings)
             await server.start()
             try:
                 records = await access.credentials.list()

@@ -14,6 +14,7 @@ import shlex
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationError
 from pydantic.fields import FieldInfo
@@ -41,6 +42,20 @@ def _secret(value: object) -> Secret:
         return value
     if isinstance(value, str) and value.strip():
         return Secret(value.strip())
+    raise ValueError
+
+
+_REDIS_URL = re.compile(
+    r"(rediss?://([^\s/?#]*@)?([^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/\d*)?|unix://([^\s/?#]*@)?/[^\s?#@]+)"
+    r"(\?[^\s#@]*)?"
+)
+"""Narrow, since the start of a password that holds a slash would be taken for the host, which is shown."""
+
+
+def _redis_url(value: object) -> Secret:
+    url = _secret(value)
+    if _REDIS_URL.fullmatch(url.reveal()) and urlsplit(url.reveal()).port != 0:  # ValueError above 65535
+        return url
     raise ValueError
 
 
@@ -83,6 +98,8 @@ def _command(value: object) -> object:
 
 _WORDS: dict[object, str] = {
     _secret: "a text that is not empty",
+    _redis_url: 'an address that begins with redis://, rediss:// or unix://, with "/", "?", "#" and spaces in its '
+    "password percent-encoded",
     _rates: 'limits such as "100/minute" or "10/second;1000/hour", or "off"',
     _networks: 'addresses or networks, such as "10.0.0.1,192.168.0.0/16"',
     _listed: 'texts, such as "https://a.example,https://b.example"',
@@ -92,6 +109,7 @@ _WORDS: dict[object, str] = {
 """What each of these takes, in the words of `allowed`."""
 
 SecretText = Annotated[Secret, BeforeValidator(_secret), PlainSerializer(lambda secret: repr(secret), return_type=str)]
+RedisUrl = Annotated[Secret, BeforeValidator(_redis_url), PlainSerializer(lambda secret: repr(secret), return_type=str)]
 Rates = Annotated[str, AfterValidator(_rates)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_networks)]
@@ -236,9 +254,17 @@ class Settings(BaseSettings):
     # limits on clients
     rate_limit_per_ip: Rates = setting("100/minute", "Requests from one address (IPv6: one /64).", group="limits")
     rate_limit_per_key: Rates = setting("off", "Requests with one API key.", group="limits")
+    redis_url: RedisUrl | None = setting(
+        None,
+        "Redis in which these requests are counted, so that a restart forgets none and several gateways count "
+        "together; by default each counts in its memory. docs/operations.md tells more.",
+        group="limits",
+        also="REDIS_URL",
+    )
     max_concurrent_per_key: int | None = setting(
         None,
-        "Answers that one API key may have under way at once, unless it has a limit of its own; by default any number.",
+        "Answers that one API key may have under way at once in this gateway, unless it has a limit of its own; by "
+        "default any number.",
         group="limits",
         ge=1,
         le=100_000,
@@ -443,7 +469,8 @@ def is_secret(field: FieldInfo) -> bool:
 
 def allowed(field: FieldInfo) -> str:
     """What a value may be, in words: for the documents, and for who gave a wrong one."""
-    for part in reversed(field.metadata):
+    optional = [part for kind in get_args(field.annotation) for part in getattr(kind, "__metadata__", ())]
+    for part in reversed(field.metadata + optional):
         if words := _WORDS.get(getattr(part, "func", None)):
             return words
     if is_secret(field):

@@ -17,6 +17,7 @@ import pytest_asyncio
 from databases import DATABASES, fresh
 from gateways import StartGateway
 from postgres import Postgres, running_postgres
+from redis_server import RedisServer, running_redis
 
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.settings import Settings, load
@@ -89,6 +90,18 @@ def stand_in(_stand_in_server: StandIn) -> StandIn:
     """The upstream, with no request recorded yet."""
     _stand_in_server.clear()
     return _stand_in_server
+
+
+@pytest.fixture(scope="session")
+def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(_redis_server: RedisServer) -> RedisServer:
+    """One that knows nothing yet, whatever the test before has done to it."""
+    return _redis_server.made_ready()
 
 
 @pytest.fixture

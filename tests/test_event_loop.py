@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import aiohttp
 import pytest
 from blockbuster import BlockBuster, BlockingError
+from redis_server import RedisServer
 
 from claude_code_api.access import Access
 from claude_code_api.access.one_time_codes import STEP, code_at
@@ -34,10 +35,10 @@ def blocking_calls_fail() -> Iterator[BlockBuster]:
 
 
 async def test_no_request_blocks_the_event_loop(
-    settings: Callable[..., Settings], blocking_calls_fail: BlockBuster
+    settings: Callable[..., Settings], blocking_calls_fail: BlockBuster, redis: RedisServer
 ) -> None:
     async with (
-        running(settings(port=0, https_port=0, spare_processes=1)) as gateway,
+        running(settings(port=0, https_port=0, spare_processes=1, redis_url=redis.url)) as gateway,
         aiohttp.ClientSession(gateway.server.http_url) as client,
     ):
         blocking_calls_fail.activate()

@@ -74,6 +74,7 @@ def test_an_empty_variable_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) 
         ("ANTHROPIC_API_KEY", "anthropic_api_key", "x", Secret("x")),
         ("ANTHROPIC_BASE_URL", "anthropic_base_url", "http://127.0.0.1:1", "http://127.0.0.1:1"),
         ("DATABASE_URL", "database_url", "x", Secret("x")),
+        ("REDIS_URL", "redis_url", "redis://x", Secret("redis://x")),
         ("ADMIN_PASSWORD", "admin_password", "x", Secret("x")),
         ("HTTPS_PROXY", "https_proxy", "http://p", "http://p"),
         ("NO_PROXY", "no_proxy", "localhost", "localhost"),
@@ -90,10 +91,10 @@ def test_the_names_that_other_programs_use_count_too(
 @pytest.mark.parametrize("prefix", ["", "CCAPI_"])
 def test_every_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prefix: str) -> None:
     file = tmp_path / "secret"
-    file.write_text("  hidden\n")
+    file.write_text("  redis://hidden\n")  # of a form that each of them may have
     secrets = [name for name, field in FIELDS.items() if is_secret(field)]
     assert secrets == [
-        "database_url", "master_key", "admin_password", "claude_code_oauth_token", "anthropic_api_key",
+        "database_url", "master_key", "admin_password", "redis_url", "claude_code_oauth_token", "anthropic_api_key",
         "alert_webhook_secret",
     ]  # fmt: skip
     for name in secrets:
@@ -102,7 +103,7 @@ def test_every_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_
         if f"{prefix}{name.upper()}" not in environment_names(name, FIELDS[name]):  # has no name without the prefix
             continue
         monkeypatch.setenv(f"{prefix}{name.upper()}_FILE", str(file))
-        assert getattr(load(), name) == Secret("hidden")
+        assert getattr(load(), name) == Secret("redis://hidden")
 
 
 def test_the_file_of_the_master_key_is_a_setting_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -111,6 +112,17 @@ def test_the_file_of_the_master_key_is_a_setting_of_its_own(monkeypatch: pytest.
     assert (settings.master_key, settings.master_key_file) == (None, tmp_path / "key")
     monkeypatch.setenv("CCAPI_MASTER_KEY", "hidden")
     assert load().master_key == Secret("hidden")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://a", "redis://a/", "redis://a:6379/0", "redis://user:word@a.example:1/15?socket_keepalive=yes",
+        "rediss://:p%40ss%2Fw@ord@[fd00::1]:6380", "unix:///run/redis.sock?db=2", "unix://user:word@/run/redis.sock",
+    ],
+)  # fmt: skip
+def test_addresses_of_redis_are_taken_as_they_are_written(url: str) -> None:
+    assert load(redis_url=url).redis_url == Secret(url)
 
 
 def test_a_command_is_split_as_a_shell_would_or_given_as_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +138,7 @@ def test_the_variables_that_hold_secrets_are_known() -> None:
     assert secret_variables() == {
         "CCAPI_DATABASE_URL", "DATABASE_URL", "CCAPI_MASTER_KEY", "CCAPI_CLAUDE_CODE_OAUTH_TOKEN",
         "CLAUDE_CODE_OAUTH_TOKEN", "CCAPI_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY",
-        "CCAPI_ADMIN_PASSWORD", "ADMIN_PASSWORD", "CCAPI_ALERT_WEBHOOK_SECRET",
+        "CCAPI_ADMIN_PASSWORD", "ADMIN_PASSWORD", "CCAPI_REDIS_URL", "REDIS_URL", "CCAPI_ALERT_WEBHOOK_SECRET",
     }  # fmt: skip
 
 
@@ -189,6 +201,33 @@ WRONG: dict[str, list[object]] = {
     "prices_file": [5],
     "rate_limit_per_ip": ["often", "0/minute", "1/fortnight", "", "100/minute;", "off;1/minute", 5],
     "rate_limit_per_key": ["1"],
+    "redis_url": [
+        "",
+        5,
+        "localhost:6379",
+        "http://a",
+        "redis:",
+        "redis://",
+        "redis://:word@",
+        "redis://a b",
+        "redis://a:b",
+        "redis://a:0",
+        "redis://a:65536",
+        "redis://a/b",
+        "redis://a/0/1",
+        "redis://a#b",
+        "redis://:wo/rd@a",
+        "redis://:12/34@a",
+        "redis://a:12/3?4@b",
+        "redis://:wo?rd@a",
+        "redis://:wo#rd@a",
+        "redis://[::1",
+        "redis://::1",
+        "unix://",
+        "unix://a",
+        "unix://:wo/rd@/run/a.sock",
+        "redis+sentinel://a",
+    ],
     "max_concurrent_per_key": [0, 100_001, "many"],
     "max_head_bytes": [0, "64k"],
     "head_timeout": [0, 601],
@@ -280,6 +319,7 @@ def test_a_wrong_secret_is_never_repeated() -> None:
         ("public_url", 'an address such as "https://example.com"'),
         ("rate_limit_per_ip", 'limits such as "100/minute" or "10/second;1000/hour", or "off"'),
         ("anthropic_api_key", "a text that is not empty"),
+        ("master_key_command", 'a program and its arguments, such as "decrypt --key gateway"'),
     ],
 )
 def test_what_a_setting_may_be_is_told_in_words(name: str, words: str) -> None:

@@ -27,11 +27,13 @@ from claude_code_api.cli import admin, credentials
 from claude_code_api.engines.claude_code import sandbox
 from claude_code_api.engines.claude_code.program import bundled_program
 from claude_code_api.errors import Failure
+from claude_code_api.operations.alerts import Alerts
 from claude_code_api.operations.redaction import redact
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings, secret_variables
 from claude_code_api.storage.data_directory import server_process
 from claude_code_api.storage.migrations import HEAD
+from claude_code_api.surface.shared_counters import place, shared_counters
 from claude_code_api.surface.tls import load_certificate
 
 SDK_VERSION = "0.2.187"
@@ -61,6 +63,7 @@ def examine(settings: Settings) -> list[Finding]:
         master_key,
         secrets_in_the_environment,
         stored,
+        redis,
         certificate,
         ports,
         changed_settings,
@@ -236,6 +239,18 @@ def _credential(record: CredentialRecord) -> Finding:
     if state != "ready":
         return Finding("credential", "warn", message, "Wait, or use another credential for some keys.")
     return Finding("credential", "ok", message)
+
+
+def redis(settings: Settings) -> Iterator[Finding]:
+    """Redis is counted in once, for a second, as at the start: it may answer and yet refuse that."""
+    if settings.redis_url:
+        asyncio.run(_try_redis(settings))
+        yield Finding("redis", "ok", f"{place(settings.redis_url)}: limits outlive a restart, and are shared")
+
+
+async def _try_redis(settings: Settings) -> None:
+    async with shared_counters(settings, Alerts()):
+        pass
 
 
 def certificate(settings: Settings) -> Iterator[Finding]:

@@ -83,6 +83,8 @@ async def _advice(gateway: Running, settings: Settings) -> list[str]:
             f"  SHA-256 fingerprint  {certificate.fingerprint}",
             f"  public-key pin       {certificate.pin}",
         ]
+    if counts_alone(settings):
+        lines += ["Limits are counted by this gateway alone; with the setting redis_url, all gateways count together."]
     command = f"{_command()}{{}} --data-dir {shlex.quote(str(settings.data_dir))}"
     credentials = await gateway.access.credentials.list()
     if not credentials:
@@ -105,6 +107,12 @@ async def _advice(gateway: Running, settings: Settings) -> list[str]:
         ]
     lines += ["Programs then use", f"  OPENAI_BASE_URL={gateway.server.http_url}/v1  OPENAI_API_KEY=sk-…"]
     return lines
+
+
+def counts_alone(settings: Settings) -> bool:
+    """Whether other gateways may share the database, but not the limits."""
+    url = settings.database_url
+    return url is not None and url.reveal().startswith("postgres") and settings.redis_url is None
 
 
 def setup_link(settings: Settings, https_url: str, token: Secret, page: str = "setup") -> str:

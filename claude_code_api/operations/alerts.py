@@ -21,6 +21,7 @@ Kind = Literal[
     "audit_broken",
     "usage_not_recorded",
     "usage_not_folded",
+    "limits_not_shared",
 ]
 
 AGAIN_AFTER = 600.0

@@ -24,6 +24,7 @@ from claude_code_api.surface.gateway import Gateway
 from claude_code_api.surface.key_watch import KeyWatch
 from claude_code_api.surface.presented_key import presented_key
 from claude_code_api.surface.rate_limits import RateLimits, tightest
+from claude_code_api.surface.shared_counters import SharedCounters
 
 if TYPE_CHECKING:  # the surface needs no database
     from claude_code_api.access import ApiKey
@@ -56,12 +57,16 @@ class AdminSide(Protocol):
         ...
 
 
-def build(settings: Settings, gateway: Gateway, admin: AdminSide | None = None) -> App:
-    return App(settings, gateway, admin)
+def build(
+    settings: Settings, gateway: Gateway, admin: AdminSide | None = None, shared: SharedCounters | None = None
+) -> App:
+    return App(settings, gateway, admin, shared)
 
 
 class App:
-    def __init__(self, settings: Settings, gateway: Gateway, admin: AdminSide | None = None) -> None:
+    def __init__(
+        self, settings: Settings, gateway: Gateway, admin: AdminSide | None, shared: SharedCounters | None
+    ) -> None:
         self._settings = settings
         self._gateway = gateway
         self._admin = admin
@@ -69,7 +74,7 @@ class App:
         self._cors = Cors(settings.cors_origins)
         self._watch = KeyWatch(gateway)
         # Apart, so that whoever has many addresses cannot push out what is counted of keys.
-        self._by_address, self._by_key = RateLimits(), RateLimits()
+        self._by_address, self._by_key = RateLimits(shared), RateLimits(shared)
         self._https = HttpsAddress(settings.https_port, (settings.host,), settings.public_url)
         bodies = BodyBudget(settings.max_bodies_bytes, settings.max_body_bytes)
         documents = documentation(_HEALTH, admin.described() if admin else None)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
 
 import msgspec
 from limits import RateLimitItem, parse_many
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import FixedWindowRateLimiter
+from limits.aio.storage import MemoryStorage, Storage
 
 from claude_code_api.errors import RateLimited
 from claude_code_api.surface.asgi import Fields
+from claude_code_api.surface.shared_counters import SharedCounters
 
 OFF = "off"
 
@@ -54,13 +54,15 @@ def tightest(*allowances: Allowance | None) -> Allowance | None:
 
 
 class RateLimits:
-    """Counts in this process. `rates` is a setting: `"10/second;100/minute"` or `"off"`; `who` names the counter.
+    """Counts. `rates` is a setting: `"10/second;100/minute"` or `"off"`; `who` names the counter.
 
-    At most `most` counters are kept: those that began first are given up for new ones.
+    This process always counts for itself, and goes by that where there are no shared counters or they do not answer.
+    It keeps at most `most` counters: those that began first are given up for new ones.
     """
 
-    def __init__(self, most: int = 50_000) -> None:
-        self._limiter = FixedWindowRateLimiter(_Counters(most))
+    def __init__(self, shared: SharedCounters | None = None, *, most: int = 50_000) -> None:
+        self._shared = shared
+        self._own = _Counters(most)
 
     async def charge(self, rates: str, who: str) -> Allowance | None:
         """One more request, against every window; the tightest, None where no limit is on."""
@@ -70,13 +72,26 @@ class RateLimits:
         return await self._tightest(rates, who, charge=False)
 
     async def _tightest(self, rates: str, who: str, *, charge: bool) -> Allowance | None:
-        allowances = []
-        for window in _windows(rates):
-            spent = charge and not await self._limiter.hit(window, who)
-            stats = await self._limiter.get_window_stats(window, who)
-            reset = max(0, ceil(stats.reset_time - time.time()))
-            allowances.append(Allowance(window.amount, stats.remaining, reset, spent))
-        return tightest(*allowances)
+        windows = _windows(rates)
+        if not windows:
+            return None
+        counted = await _counted(self._own, windows, who, charge=charge)
+        if self._shared:
+            question = partial(_counted, windows=windows, who=who, charge=charge)
+            counted = await self._shared.ask(question) or counted
+        return tightest(*counted)
+
+
+async def _counted(storage: Storage, windows: tuple[RateLimitItem, ...], who: str, *, charge: bool) -> list[Allowance]:
+    """Where `who` stands within each window, after one more request or as it is."""
+    allowances = []
+    for window in windows:
+        key = window.key_for(who)
+        count = await (storage.incr(key, window.get_expiry()) if charge else storage.get(key))
+        reset = max(0, ceil(await storage.get_expiry(key) - time.time()))
+        spent = charge and count > window.amount
+        allowances.append(Allowance(window.amount, max(0, window.amount - count), reset, spent))
+    return allowances
 
 
 class _Counters(MemoryStorage):

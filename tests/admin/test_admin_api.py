@@ -114,6 +114,7 @@ def test_settings_are_told_without_secrets(owner: httpx2.Client) -> None:
     assert PASSWORD not in answer.text
     told = {each["name"]: each for each in answer.json()["data"]}
     assert (told["admin_password"]["value"], told["admin_password"]["is_secret"]) == ("given", True)
+    assert (told["redis_url"]["value"], told["redis_url"]["is_secret"]) == ("not given", True)
     assert (told["rate_limit_per_ip"]["value"], told["rate_limit_per_ip"]["is_default"]) == ("off", False)
 
 

@@ -19,6 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from redis_server import RedisServer
 
 from claude_code_api.access import Access
 from claude_code_api.cli import checks
@@ -294,6 +295,32 @@ def test_an_old_password_and_a_missing_owner_are_pointed_out(run: Any, data_dir:
         (finding,) = found(run("doctor", "--json"), "administrator")
         assert (finding["status"], finding["message"]) == (status, f"anna (owner): password {said}")
         assert ("--name anna" in str(finding["remedy"])) == (status == "warn")
+
+
+# --- Redis ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.policy("N5")
+def test_redis_is_tried_where_it_is_set(redis: RedisServer) -> None:
+    assert findings(checks.redis) == []
+    (finding,) = findings(checks.redis, redis_url=redis.url)
+    assert (finding.name, finding.status) == ("redis", "ok")
+    assert finding.message == f"127.0.0.1, port {redis.port}: limits outlive a restart, and are shared"
+
+
+@pytest.mark.policy("N5")
+def test_a_redis_that_cannot_be_used_is_a_failure_without_its_password(
+    run: Any, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis.url.replace(f":{redis.port}", ":1"))
+    ran = run("doctor", "--json")
+    (finding,) = found(ran, "redis")
+    assert (ran.status, finding["status"]) == (1, "fail")
+    assert finding["message"] == (
+        "The setting redis_url: Redis at 127.0.0.1, port 1 cannot be used: nothing listens there."
+    )
+    assert {check["message"] for check in found(ran, "setting")} >= {"redis_url = Secret(…:1/0)"}
+    assert redis.password[:12] not in ran.out + ran.err
 
 
 # --- the certificate ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from canaries import Search, canary
 from gateways import GatewayProcess, is_claude, until
+from redis_server import RedisServer
 
 from claude_code_api.access.key_sources import KeyFile
 from claude_code_api.secret import Secret
@@ -36,14 +37,17 @@ if __name__ == "__main__":
 class Secretive(GatewayProcess):
     """A gateway with a secret in every variable that may hold one, started as a module or as the console script."""
 
-    def __init__(self, way: str, directory: Path, upstream: str) -> None:
-        super().__init__(directory, upstream, spare_processes=1, stop_grace=1, log_level="debug")
+    def __init__(self, way: str, directory: Path, upstream: str, redis: RedisServer) -> None:
+        given = {"spare_processes": 1, "stop_grace": 1, "log_level": "debug", "rate_limit_per_ip": "1000/hour"}
+        super().__init__(directory, upstream, **given)
         self.marks = {name: canary() for name in ("oauth", "api key", "master key", "password", "unread")}
+        self.marks["redis"] = redis.password
         key = self.marks["master key"] + canary()[:19]  # with the last sign, 32 bytes in base64
         self.environment |= {
             "CLAUDE_CODE_OAUTH_TOKEN": f"sk-ant-oat01-{self.marks['oauth']}{canary()}",
             "CCAPI_ANTHROPIC_API_KEY": f"sk-ant-api03-{self.marks['api key']}{canary()}",
             "ADMIN_PASSWORD": self.marks["password"],
+            "REDIS_URL": redis.url,
             "ANTHROPIC_API_KEY": self.marks["unread"],  # the other name comes first
             "KNOWN": "canary-that-is-no-secret",
             "PYTHONFAULTHANDLER": "1",
@@ -70,9 +74,13 @@ class Secretive(GatewayProcess):
 
 @pytest.fixture(scope="module", params=["module", "script"])
 def gateway(
-    request: pytest.FixtureRequest, _stand_in_server: StandIn, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    _stand_in_server: StandIn,
+    _redis_server: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Secretive]:
-    gateway = Secretive(request.param, tmp_path_factory.mktemp("secretive"), _stand_in_server.url)
+    directory = tmp_path_factory.mktemp("secretive")
+    gateway = Secretive(request.param, directory, _stand_in_server.url, _redis_server.made_ready())
     with gateway.started():
         until(gateway.claudes)
         yield gateway
@@ -157,8 +165,8 @@ def test_a_crash_tells_none_of_them(gateway: Secretive) -> None:
     assert not list(gateway.directory.rglob("core*"))
 
 
-def test_a_start_that_fails_tells_none_of_them(tmp_path: Path, stand_in: StandIn) -> None:
-    gateway = Secretive("module", tmp_path / "failing", stand_in.url)
+def test_a_start_that_fails_tells_none_of_them(tmp_path: Path, stand_in: StandIn, redis: RedisServer) -> None:
+    gateway = Secretive("module", tmp_path / "failing", stand_in.url, redis)
     gateway.environment["CCAPI_ANTHROPIC_API_KEY"] = f"sk-ant-oat01-{gateway.marks['api key']}{canary()}"
     gateway.run()
     assert gateway.process

@@ -11,9 +11,9 @@ async def test_a_flood_of_addresses_keeps_only_so_many_counters() -> None:
         allowance = await limits.charge("2/minute;9/hour", f"ip:{number}")
         assert allowance
         assert (allowance.remaining, allowance.spent) == (1, False)
-    counters = limits._limiter.storage
-    assert len(counters.storage) == len(counters.expirations) == 100  # type: ignore[attr-defined]
-    assert len(counters.locks) <= 100  # type: ignore[attr-defined]
+    counters = limits._own
+    assert len(counters.storage) == len(counters.expirations) == 100
+    assert len(counters.locks) <= 100
 
 
 async def test_whoever_is_counted_still_is_counted_on() -> None:
