@@ -32,7 +32,14 @@ ROUTES = [
     ("HEAD", "/health", 200),
     ("POST", "/health", 405),
 ]
-ADMIN = [("GET", "/"), ("HEAD", "/admin"), ("GET", "/admin/login"), ("GET", "/auth")]
+ADMIN = [
+    ("GET", "/"),
+    ("HEAD", "/admin"),
+    ("GET", "/admin/login"),
+    ("GET", "/auth"),
+    ("GET", "/metrics"),
+    ("HEAD", "/metrics"),
+]
 
 
 async def ask(
