@@ -137,6 +137,15 @@ def test_what_runs_and_who_waits_is_told(start_gateway: StartGateway) -> None:
     assert rest.value("answers_total", code="") == 2
 
 
+def test_a_process_that_waits_for_a_tool_is_parked(gateway: Gateway, prometheus: Prometheus) -> None:
+    tool = {"type": "function", "function": {"name": "note", "parameters": {"type": "object"}}}
+    call = {"name": "mcp__client__note", "input": {}}
+    with gateway.client(gateway.key()) as client:
+        assert ask(client, f"Go {script(tools=[call])}", tools=[tool]).choices[0].finish_reason == "tool_calls"
+    scrape = until(lambda: (now := prometheus.scrape()).value("processes", state="busy") == 0 and now)
+    assert (scrape.value("processes", state="parked"), scrape.value("processes", state="idle")) == (1, 0)
+
+
 def test_sign_ins_are_counted(gateway: Gateway, prometheus: Prometheus) -> None:
     for password, status in (("wrong", 401), (PASSWORD, 201)):
         own = {"json": {"username": "admin", "password": password}, "headers": {"origin": gateway.https_url}}
