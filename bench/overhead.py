@@ -1,4 +1,5 @@
-"""What a request costs beside its answer: key check, limits, decoding, encoding, log and usage, in processor time.
+"""What a request costs beside its answer: key check, limits, decoding, encoding, log, metrics and usage, in processor
+time.
 
 The gateway as it is, with its database, its journal and its log, but without sockets, and with an engine that answers
 at once in the place of Claude Code.
@@ -27,12 +28,15 @@ from claude_code_api.access.names import new_id
 from claude_code_api.conversation import Accepted, Conversation, Event, Finished, Started, TextDelta, Usage
 from claude_code_api.credential import Credential
 from claude_code_api.gateway.gateway import Gateway
+from claude_code_api.gateway.models import DEFAULT_NAMES
 from claude_code_api.operations import logs
 from claude_code_api.secret import Secret
 from claude_code_api.settings import given_only
 from claude_code_api.stand_in import oauth_token
 from claude_code_api.storage.tables import api_keys
-from claude_code_api.surface.app import App, build
+from claude_code_api.surface.app import App
+from claude_code_api.surface.metrics import RequestMetrics
+from claude_code_api.usage.metrics import AnswerMetrics
 from claude_code_api.usage.recorder import Recorder
 
 FEW, MANY = 10, 1_000_000
@@ -102,7 +106,10 @@ async def _of_a_request(rounds: int, keys: int) -> Figure:
 @asynccontextmanager
 async def _app(directory: Path, keys: int) -> AsyncIterator[tuple[App, list[Secret]]]:
     settings = given_only(data_dir=directory / "data", rate_limit_per_ip=LIMITS, rate_limit_per_key=LIMITS)
-    async with Access.open(settings, migrate=True) as access, Recorder.open(settings, access.database) as recorder:
+    async with (
+        Access.open(settings, migrate=True) as access,
+        Recorder.open(settings, access.database, listener=AnswerMetrics(DEFAULT_NAMES).count) as recorder,
+    ):
         credential = await access.credentials.add("main", Secret(oauth_token()))
         texts = [(await access.keys.create(f"program {n}", credential.id))[1] for n in range(PROGRAMS)]
         for begin in range(PROGRAMS, keys, AT_ONCE):
@@ -111,7 +118,7 @@ async def _app(directory: Path, keys: int) -> AsyncIterator[tuple[App, list[Secr
                 await connection.execute(insert(api_keys), rows)
         await access.database.forget_overwritten()  # else what was just written is still being brought into its place
         gateway = Gateway(settings, access, AtOnce(), recorder)  # type: ignore[arg-type]
-        yield build(settings, gateway), texts
+        yield App(settings, gateway, metrics=RequestMetrics()), texts
         await gateway.close()
 
 

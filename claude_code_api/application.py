@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import get_args
 
 import msgspec
 import structlog
+from claude_agent_sdk._cli_version import __cli_version__ as claude_code_version
 
 from claude_code_api import __version__
 from claude_code_api.access import Access
@@ -16,18 +19,26 @@ from claude_code_api.admin import Admin
 from claude_code_api.backup.making import tidy
 from claude_code_api.credential import CredentialKind, kind_of
 from claude_code_api.engines.claude_code import ClaudeCode
-from claude_code_api.errors import InvalidRequest, NotFound, WrongSetting
+from claude_code_api.engines.claude_code.faults import Kind as Fault
+from claude_code_api.errors import InvalidRequest, NotFound, StorageFailure, WrongSetting
 from claude_code_api.gateway.gateway import Gateway
+from claude_code_api.gateway.models import DEFAULT_NAMES
 from claude_code_api.operations.alerts import Alerts
+from claude_code_api.operations.metrics import Exposition, Metrics, Reading
 from claude_code_api.operations.webhook import webhook
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
-from claude_code_api.surface.app import build
+from claude_code_api.surface.app import App
+from claude_code_api.surface.metrics import RequestMetrics
 from claude_code_api.surface.server import Server
 from claude_code_api.surface.shared_counters import shared_counters
+from claude_code_api.usage.metrics import AnswerMetrics
 from claude_code_api.usage.recorder import Recorder
 
 log = structlog.get_logger(__name__)
+
+PATIENCE = 2.0
+"""Seconds that the metrics wait for the database."""
 
 KIND_NAMES = {
     CredentialKind.OAUTH: "OAuth token (sk-ant-oat01-…)",
@@ -53,11 +64,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     with directory.server_lock():
         await asyncio.to_thread(tidy, directory)
         alerts = Alerts()
+        requests, answers = RequestMetrics(), AnswerMetrics(DEFAULT_NAMES)
+        metrics = Metrics(__version__, "" if settings.claude_code_path else claude_code_version, requests, answers)
+        alerts.listen(metrics.count_alert)
         async with (
             webhook(settings, alerts),
             shared_counters(settings, alerts) as shared,
             Access.open(settings, migrate=True, alerts=alerts) as access,
-            Recorder.open(settings, access.database, alerts) as recorder,
+            Recorder.open(settings, access.database, alerts, answers.count) as recorder,
             access.audit.kept(settings.audit_days, GATEWAY),
             access.audit.verification.kept_up(alerts),
         ):
@@ -67,8 +81,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             engine = await asyncio.to_thread(ClaudeCode, settings)
             gateway = Gateway(settings, access, engine, recorder)
             server: Server
-            admin = Admin(settings, access, gateway, lambda: server.certificate.ends_at if server.certificate else None)
-            server = Server(build(settings, gateway, admin, shared), settings)
+
+            async def expose(accept: str) -> Exposition:
+                reading = await read(server, access, engine, recorder)
+                return await asyncio.to_thread(metrics.exposition, accept, reading)
+
+            admin = Admin(settings, access, gateway, lambda: _ends_at(server), expose)
+            server = Server(App(settings, gateway, admin, metrics=requests, shared=shared), settings)
             await server.start()
             try:
                 records = await access.credentials.list()
@@ -82,6 +101,32 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                     await engine.stop()
                     await gateway.close()
                     await access.audit.note(GATEWAY, "gateway.stopped")
+
+
+def _ends_at(server: Server) -> datetime | None:
+    return server.certificate.ends_at if server.certificate else None
+
+
+async def read(server: Server, access: Access, engine: ClaudeCode, recorder: Recorder) -> Reading:
+    """What the parts say of themselves now; a database that does not answer keeps nobody from the rest."""
+    credentials: Mapping[str, int] | None = None
+    with suppress(StorageFailure, OSError):
+        async with asyncio.timeout(PATIENCE):
+            credentials = await access.credentials.count()
+    load = engine.load
+    return Reading(
+        connections=server.open_connections,
+        processes={"busy": load.busy, "idle": load.idle, "parked": load.parked, "spare": load.spare},
+        process_limit=load.limit,
+        processes_started=load.started,
+        faults=dict.fromkeys(get_args(Fault), 0) | engine.faults,
+        waiting=load.waiting,
+        sign_ins=access.sign_in.outcomes.copy(),
+        credentials=credentials,
+        certificate_ends_at=_ends_at(server),
+        usage_waiting_bytes=recorder.waiting_bytes,
+        usage_lost=recorder.lost,
+    )
 
 
 async def store_given_credentials(access: Access, settings: Settings) -> None:

@@ -61,6 +61,10 @@ async def test_no_request_blocks_the_event_loop(
             ask("Hello", tools=[{"type": "function"}]),
         )
         assert statuses == [200, 200, 429, 400]
+        _, token = await gateway.access.admin_tokens.create("prometheus", "viewer")
+        headers = {"authorization": f"Bearer {token.reveal()}"}
+        async with client.get(f"{gateway.server.https_url}/metrics", headers=headers, ssl=False) as response:
+            assert response.status == 200
         blocking_calls_fail.deactivate()
 
 

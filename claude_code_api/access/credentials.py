@@ -9,7 +9,7 @@ from itertools import chain, count
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping, func, or_, select
+from sqlalchemy import RowMapping, case, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -219,6 +219,20 @@ class Credentials:
                 select(credentials, _LAST_USE).where(credentials.c.removed_at.is_(None)).order_by(credentials.c.name)
             )
             return [_record(row) for row in rows.mappings()]
+
+    async def count(self) -> dict[str, int]:
+        """How many are `refused`, `limited` (their limit is spent until a time to come) or `ok`, as Anthropic said."""
+        limit_holds = or_(credentials.c.limit_resets_at.is_(None), credentials.c.limit_resets_at > int(time.time()))
+        state = case(
+            (credentials.c.refused_at.is_not(None), "refused"),
+            ((credentials.c.limit_status == REJECTED) & limit_holds, "limited"),
+            else_="ok",
+        ).label("state")
+        number = func.count().label("number")
+        counted = select(state, number).where(credentials.c.removed_at.is_(None)).group_by("state")
+        async with self._database.read() as connection:
+            rows = await connection.execute(counted)
+            return {"ok": 0, "refused": 0, "limited": 0} | {row.state: row.number for row in rows}
 
     async def _note(self, identifier: str, *, working: bool) -> None:
         """Written, and announced, only when it turns: other processes remember the opposite."""

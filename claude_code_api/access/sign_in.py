@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from claude_code_api.access.administrator import LONGEST_NAME_GIVEN, plain
@@ -50,6 +52,8 @@ class SignIn:
         self._devices = KnownDevices(pepper)
         self._refusals = Refusals(audit, GATEWAY, "login.refused")
         self._strangers = 0
+        self.outcomes = Counter(signed_in=0, refused=0, slowed=0)
+        """How attempts went; slowed ones were not looked at, and one that lacks only the code goes on with it."""
 
     async def attempt(
         self,
@@ -71,10 +75,12 @@ class SignIn:
         account = plain(name) if len(name) <= LONGEST_NAME_GIVEN else ""
         device_id = self._devices.recognized(known, account)
         if device_id is None and self._strangers >= STRANGERS_AT_ONCE:
+            self.outcomes["slowed"] += 1
             raise Overloaded("Too many passwords are being checked; come back in a moment.", retry_after=RETRY_AFTER)
         try:
             attempt = self.throttle.begin(account, password, bucket(address), device_id)
         except RateLimited:
+            self.outcomes["slowed"] += 1
             self._in_vain(address)
             raise
         self._strangers += device_id is None
@@ -85,6 +91,7 @@ class SignIn:
             if refused.code == "code_required":
                 attempt.take_back()
                 raise
+            self.outcomes["refused"] += 1
             self._refusals.count(shortened(address))
             self._in_vain(address)
             raise
@@ -95,6 +102,7 @@ class SignIn:
             self._strangers -= device_id is None
         attempt.take_back()
         session, secret = await self._sessions.begin(administrator, address=address, device=device)
+        self.outcomes["signed_in"] += 1
         return SignedIn(session, secret, self._devices.token(account, device_id))
 
     def device(self, known: Secret | None) -> str | None:

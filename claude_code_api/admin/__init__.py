@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from claude_code_api.access import Access
-from claude_code_api.admin import cookies
+from claude_code_api.admin import cookies, metrics
 from claude_code_api.admin.action import Parts
 from claude_code_api.admin.actions import ACTIONS
 from claude_code_api.admin.api import PREFIX, Routes, perform, taken
@@ -44,9 +44,11 @@ class Admin:
         settings: Settings,
         access: Access,
         gateway: Gateway,
-        certificate_ends_at: Callable[[], datetime | None] = lambda: None,
+        certificate_ends_at: Callable[[], datetime | None],
+        expose: metrics.Expose,
     ) -> None:
         self.parts = Parts(settings, access, gateway, certificate_ends_at)
+        self._expose = expose
         self._routes = Routes(ACTIONS)
         self._pages = Pages(self)
         self._bodies = BodyBudget(MAX_BODIES, MAX_BODY)
@@ -65,6 +67,10 @@ class Admin:
             self.require_no_forgery(exchange, caller, origin)
             body = b"" if action.method in ("GET", "DELETE") else await self._json(exchange)
             await perform(exchange, action, in_path, body, self.parts, caller)
+        elif path == metrics.PATH:
+            if exchange.method not in READING:
+                raise MethodNotAllowed.answers("GET", "HEAD")
+            await metrics.answer(exchange, await self.caller(exchange), self._expose)
         else:
             await self._pages(exchange, origin)
 

@@ -10,6 +10,7 @@ import msgspec
 from claude_code_api.admin.action import Action, Download
 from claude_code_api.admin.actions import ACTIONS
 from claude_code_api.admin.api import IF_VERSION, PREFIX
+from claude_code_api.admin.metrics import PATH as METRICS
 from claude_code_api.admin.sign_in import Me, SignInForm
 from claude_code_api.secret import Secret
 from claude_code_api.surface.description import REF, Described, Json, answers
@@ -40,6 +41,7 @@ def described() -> Described:
         },
         "delete": _described("Sign out", "signOut", 204, None),
     }
+    paths[METRICS] = {"get": _metrics()}
     for kind in given:  # what is asked for stands with the operations
         if kind is not SignInForm:
             schemas.pop(kind.__name__, None)
@@ -72,6 +74,14 @@ def _operation(action: Action[Any, Any], schemas: Json) -> Json:
             schema["required"] = needed
         operation["requestBody"] = _body(schema)
     return {**operation, **({"parameters": parameters} if parameters else {})}
+
+
+def _metrics() -> Json:
+    operation = _described("Tell the metrics", "showMetrics", 200, None)
+    text = {"schema": {"type": "string"}}
+    operation["responses"]["200"]["content"] = {"text/plain": text, "application/openmetrics-text": text}
+    operation["description"] = "For Prometheus, in the format that `Accept` asks for. Takes the role viewer."
+    return operation
 
 
 def _described(summary: str, identifier: str, status: int, answer: Json | None) -> Json:

@@ -28,6 +28,7 @@ from claude_code_api.surface.shared_counters import SharedCounters
 
 if TYPE_CHECKING:  # the surface needs no database
     from claude_code_api.access import ApiKey
+    from claude_code_api.surface.metrics import RequestMetrics
 
 Handler = Callable[[Exchange], Awaitable[None]]
 KeyHandler = Callable[[Exchange, "ApiKey"], Awaitable[None]]
@@ -57,19 +58,20 @@ class AdminSide(Protocol):
         ...
 
 
-def build(
-    settings: Settings, gateway: Gateway, admin: AdminSide | None = None, shared: SharedCounters | None = None
-) -> App:
-    return App(settings, gateway, admin, shared)
-
-
 class App:
     def __init__(
-        self, settings: Settings, gateway: Gateway, admin: AdminSide | None, shared: SharedCounters | None
+        self,
+        settings: Settings,
+        gateway: Gateway,
+        admin: AdminSide | None = None,
+        *,
+        metrics: RequestMetrics | None = None,
+        shared: SharedCounters | None = None,
     ) -> None:
         self._settings = settings
         self._gateway = gateway
         self._admin = admin
+        self._metrics = metrics
         self._proxies = Proxies(settings.trusted_proxies)
         self._cors = Cors(settings.cors_origins)
         self._watch = KeyWatch(gateway)
@@ -95,6 +97,10 @@ class App:
                 await exchange.fail(fault)
         finally:
             exchange.log()
+            if self._metrics:
+                code = str(exchange.notes.get("error", ""))
+                route = self._route_name(exchange.path)
+                self._metrics.count(route, exchange.method, exchange.status, code, exchange.elapsed)
 
     async def _answer(self, exchange: Exchange, scope: Scope) -> None:
         health = exchange.path in _HEALTH
@@ -127,6 +133,18 @@ class App:
         if exchange.method != method and (exchange.method, method) != ("HEAD", "GET"):
             raise MethodNotAllowed.answers(*(("GET", "HEAD") if method == "GET" else (method,)))
         return handler
+
+    def _route_name(self, path: str) -> str:
+        """What the metrics call the route of a path: one of a fixed set, whatever a client asks for."""
+        if path in _HEALTH:
+            return "/health"
+        if path in self._routes or path == "/metrics":
+            return path
+        if path.startswith(_MODEL):
+            return "/v1/models/{id}"
+        if path.startswith("/admin/api/"):
+            return "/admin/api"
+        return "/admin" if is_admin_path(path) else "other"
 
     # --- gates ----------------------------------------------------------------------------------------------
 

@@ -60,5 +60,5 @@ def encryption_required(plain_http: PlainHttp, origin: str) -> PermissionDenied:
 
 
 def is_admin_path(path: str) -> bool:
-    """Whether a path belongs to the web interface, or leads there."""
-    return path in ("/", "/admin", "/auth") or path.startswith(("/admin/", "/auth/"))
+    """Whether a path belongs to the administrators' side, or leads there."""
+    return path in ("/", "/admin", "/auth", "/metrics") or path.startswith(("/admin/", "/auth/"))

@@ -58,8 +58,13 @@ class Exchange:
         self._began = time.perf_counter()
 
     @property
+    def elapsed(self) -> float:
+        """Seconds since the request's head was read."""
+        return time.perf_counter() - self._began
+
+    @property
     def elapsed_ms(self) -> float:
-        return round((time.perf_counter() - self._began) * 1000, 1)
+        return round(self.elapsed * 1000, 1)
 
     # --- answering ------------------------------------------------------------------------------------------
 

@@ -92,6 +92,10 @@ class Server:
         """The one in use."""
         return self._served.current if self._served else None
 
+    @property
+    def open_connections(self) -> int:
+        return len(self._connections.connections)
+
     async def reload_certificate(self) -> None:
         """Looks at its files now, rather than within half a minute. Open connections go on."""
         if self._served:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -42,8 +42,15 @@ class Recorder:
     """One for each process. Appending takes some microseconds; everything else is done beside the requests."""
 
     def __init__(
-        self, settings: Settings, database: Database, directory: Path, segment: Segment, alerts: Alerts
+        self,
+        settings: Settings,
+        database: Database,
+        directory: Path,
+        segment: Segment,
+        alerts: Alerts,
+        listener: Callable[[Record], None] | None,
     ) -> None:
+        self._listener = listener
         self._settings = settings
         self._alerts = alerts
         self._database = database
@@ -62,15 +69,22 @@ class Recorder:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings, database: Database, alerts: Alerts | None = None
+        cls,
+        settings: Settings,
+        database: Database,
+        alerts: Alerts | None = None,
+        listener: Callable[[Record], None] | None = None,
     ) -> AsyncIterator[Recorder]:
-        """Records until the block ends; then all of it is in the database, unless that fails."""
+        """Records until the block ends; then all of it is in the database, unless that fails.
+
+        `listener` is handed each record that is kept; it must not wait for anything, nor fail.
+        """
         directory = await asyncio.to_thread(journal_directory, settings)
         try:
             segment = await asyncio.to_thread(Segment.create, directory)
         except OSError as error:
             raise StorageFailure(f"The usage journal in {directory} cannot be written: {error.strerror}.") from None
-        recorder = await asyncio.to_thread(cls, settings, database, directory, segment, alerts or Alerts())
+        recorder = await asyncio.to_thread(cls, settings, database, directory, segment, alerts or Alerts(), listener)
         folding, tidying = asyncio.create_task(recorder._run()), asyncio.create_task(recorder._tidy())
         try:
             yield recorder
@@ -79,6 +93,16 @@ class Recorder:
             recorder._stop()
             await asyncio.wait([folding, tidying])
             await recorder._close()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of lines that are not in the database yet."""
+        return sum(segment.size for segment in (*self._closed, self._segment)) + sum(map(len, self._held))
+
+    @property
+    def lost(self) -> int:
+        """Records that could not be written down and did not find room in memory any more."""
+        return self._lost
 
     @contextmanager
     def recording(self, *, key_id: str, request_id: str, endpoint: str, stream: bool) -> Iterator[Tally]:
@@ -123,6 +147,8 @@ class Recorder:
         self._some.set()
         if self._lines >= MANY:
             self._many.set()
+        if self._listener:
+            self._listener(record)
 
     def _tell_failing(self, error: OSError) -> None:
         if not self._failing:

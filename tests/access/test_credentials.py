@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from msgspec import structs
 from sqlalchemy import select
 
 from claude_code_api.access import Access
@@ -248,3 +249,20 @@ async def test_a_refusal_and_a_spent_limit_are_alerts_when_they_begin(access: Ac
         ("credential_refused", credential.id),
         ("limit_spent", credential.id),
     ]
+
+
+async def test_credentials_are_counted_by_what_anthropic_last_said(access: Access) -> None:
+    assert await access.credentials.count() == {"ok": 0, "refused": 0, "limited": 0}
+    spent = RateLimitStatus(status="rejected", resets_at=None, limit_type="five_hour")
+    said = {
+        "new": None, "warned": WARNED, "refused": None, "limited": structs.replace(spent, resets_at=4_000_000_000),
+        "limited for good": spent, "limited once": structs.replace(spent, resets_at=1_000_000_000), "removed": spent,
+    }  # fmt: skip
+    for number, (name, limit) in enumerate(said.items()):
+        record = await access.credentials.add(name, Secret(f"sk-ant-oat01-{number:060}"))
+        if limit:
+            await access.credentials.note_limit(record.id, limit)
+        if name == "refused":
+            await access.credentials.note_refused(record.id)
+    await access.credentials.remove("removed")
+    assert await access.credentials.count() == {"ok": 3, "refused": 1, "limited": 2}

@@ -322,3 +322,11 @@ async def test_no_secret_shows_anywhere(
     for secret in (right, wrong, signed_in.secret, signed_in.known, signed_in.session.csrf_token):
         assert secret.reveal() not in shown
         assert secret.reveal().encode() not in on_disk
+
+
+@pytest.mark.policy("L4")
+async def test_attempts_are_counted_by_how_they_went(access: Access, right: Secret) -> None:
+    await signs_in(access, right)
+    for _ in range(FREE + 3):
+        await outcome(signs_in(access, guess(), address=THERE))
+    assert access.sign_in.outcomes == {"signed_in": 1, "refused": FREE + 1, "slowed": 2}

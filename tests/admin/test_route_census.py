@@ -82,6 +82,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, int]]] = {
     ("GET", f"{API}/session"): ("read", 200),
     ("POST", f"{API}/session"): ("sign in", 400),
     ("DELETE", f"{API}/session"): ("own", 204),
+    ("GET", "/metrics"): ("read", 200),
     ("POST", "/v1/chat/completions"): ("programs", 400),
     ("GET", "/v1/models"): ("programs", 200),
     ("GET", "/v1/models/{model}"): ("programs", 404),

@@ -184,3 +184,4 @@ def test_the_module_is_the_command_and_help_loads_nothing_heavy(tmp_path: Path) 
     loaded = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
     assert "typer" in loaded
     assert loaded & {"claude_agent_sdk", "sqlalchemy", "aiohttp", "cryptography", "openai", "uvicorn"} == set()
+    assert "prometheus_client" not in loaded

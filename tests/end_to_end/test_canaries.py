@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import httpx2
 import openai
 import pytest
 from canaries import Search, Watch, canary, encodings
@@ -60,6 +61,8 @@ class BusyRun:
             made = self._command("keys", "create", self.known["a key's name"], "--credential", name, shown=False)
             self.keys[name] = json.loads(made)["key"]
             self.marks[f"key of {name}"] = self.keys[name][len("sk-") : -HINT]
+        self.admin_token = json.loads(self._command("admin", "tokens", "create", "prometheus", shown=False))["token"]
+        self.marks["an admin token"] = self.admin_token[len("adm-") : -HINT]
 
     def _command(self, *arguments: str, given: str = "", shown: bool = True) -> bytes:
         command = [sys.executable, "-m", "claude_code_api", *arguments, "--data-dir"]
@@ -70,6 +73,12 @@ class BusyRun:
         )  # fmt: skip
         self.commands.append(done.stderr + (done.stdout if shown else b""))  # a new key is shown this once
         return done.stdout
+
+    def metrics(self) -> bytes:
+        """What Prometheus is told."""
+        headers = {"authorization": f"Bearer {self.admin_token}"}
+        tls = self.gateway.tls()
+        return httpx2.get(f"{self.gateway.https_url}/metrics", headers=headers, verify=tls).raise_for_status().content
 
     # --- while it runs --------------------------------------------------------------------------------------
 
@@ -230,9 +239,13 @@ def busy_run(_stand_in_server: StandIn, tmp: Path, png: str) -> tuple[BusyRun, S
             search.look_into(directories)
             with Watch(search, gateway.pid, directories), gateway.client(run.keys["anna"]) as client:
                 run.ask(client, "a last answer")
+            metrics = run.metrics()
         assert gateway.end() == 0
     search.found |= lasting.found
     search.look_into(directories)
+    assert b"claude_code_api_answers_total" in metrics
+    for looking in (search, known):
+        looking.look(metrics, "the metrics")
     for body in run.bodies:
         search.look(body, "an error's body")
     for output in run.commands:
@@ -254,6 +267,8 @@ def test_the_search_finds_what_is_there(busy_run: tuple[BusyRun, Search, Search,
     data = run.gateway.settings.data_dir
     assert ("a request's id", str(run.gateway.errors)) in known.found
     assert {where for name, where in known.found if name == "a key's name"} >= {str(data / "gateway.db")}
+    # What begins each metric's name, and none that anybody gave.
+    assert {name for name, where in known.found if where == "the metrics"} == {"a command line"}
     assert ("an environment", "environ") in known.found or os.geteuid() != 0  # kept from all but root
     assert ("a command line", "cmdline") in known.found
     assert len(watch.children) > 10  # a process for each answer

@@ -24,7 +24,7 @@ UNFIT = (
     "negative_data_rejection",  # unknown fields and headers are accepted on purpose
 )
 SHORT = ["--phases", "examples,fuzzing", "--max-examples", "25", "--seed", "1"]
-OTHERS = "^/admin/"  # by HTTPS alone: tests/admin/test_admin_fuzz.py
+OTHERS = "^/(admin/|metrics$)"  # by HTTPS alone: tests/admin/test_admin_fuzz.py
 WHOLE = ["--phases", "examples,coverage,fuzzing", "--max-time", str(SECONDS)]
 LIMITS = Limits.of(Settings())
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import pytest_asyncio
 from making import chat, oauth
+from msgspec import structs
 
 from claude_code_api.engines.claude_code import pool as pool_module
 from claude_code_api.engines.claude_code import spares as spares_module
@@ -150,3 +151,26 @@ async def test_a_program_that_cannot_be_started_leaves_no_spare_and_no_stop(
         pool.keep_ready("cred-anna")
         await until(lambda expected=expected: started >= expected)
     assert pool.spares.ready == 0
+
+
+async def test_the_load_tells_what_processes_do_and_who_waits(make_pool: MakePool) -> None:
+    pool = make_pool(limit=1)
+    assert structs.asdict(pool.load) == {
+        "busy": 0, "idle": 0, "parked": 0, "spare": 0, "limit": 1, "started": 0, "waiting": 0,
+    }  # fmt: skip
+    async with one(pool, "anna"):
+        second = asyncio.create_task(_serve(pool, "anna"))
+        await until(lambda: pool.load.waiting)
+        load = pool.load
+    await second
+    assert (load.busy, load.started, load.waiting) == (1, 1, 1)
+    assert (pool.load.busy, pool.load.waiting) == (0, 0)
+    ready = make_pool(spares=1)
+    ready.keep_ready("cred-anna")
+    await until(lambda: ready.load.spare)
+    assert (ready.load.busy, ready.load.started) == (0, 1)
+
+
+async def _serve(pool: Pool, name: str) -> None:
+    async with one(pool, name):
+        pass

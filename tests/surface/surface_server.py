@@ -22,7 +22,7 @@ from claude_code_api.gateway.models import Model
 from claude_code_api.gateway.request import Request
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
-from claude_code_api.surface import Server, build
+from claude_code_api.surface import App, Server
 
 KEY = "sk-" + "a" * 48
 OTHER_KEY = "sk-" + "b" * 48
@@ -211,7 +211,7 @@ def serving(gateway: ScriptedGateway, data_dir: Path, **given: Any) -> Iterator[
         loop, end = asyncio.get_running_loop(), asyncio.Event()
         ended.append(lambda: loop.call_soon_threadsafe(end.set))
         try:
-            server = Server(build(settings, gateway), settings)
+            server = Server(App(settings, gateway), settings)
             await server.start()
         except BaseException as fault:  # noqa: BLE001 - told to the thread that waits
             ready.set_exception(fault)

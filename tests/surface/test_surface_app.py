@@ -11,7 +11,7 @@ import structlog
 from surface_server import CHAT, KEY, OTHER_KEY, ScriptedGateway, chat_body, request
 
 from claude_code_api.settings import Settings
-from claude_code_api.surface import build
+from claude_code_api.surface import App
 
 API = {"default-src 'none'; frame-ancestors 'none'"}
 HEALTH = [prefix + path for prefix in ("", "/v1") for path in ("/health", "/health/live", "/health/ready")]
@@ -32,7 +32,14 @@ ROUTES = [
     ("HEAD", "/health", 200),
     ("POST", "/health", 405),
 ]
-ADMIN = [("GET", "/"), ("HEAD", "/admin"), ("GET", "/admin/login"), ("GET", "/auth")]
+ADMIN = [
+    ("GET", "/"),
+    ("HEAD", "/admin"),
+    ("GET", "/admin/login"),
+    ("GET", "/auth"),
+    ("GET", "/metrics"),
+    ("HEAD", "/metrics"),
+]
 
 
 async def ask(
@@ -67,7 +74,7 @@ async def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await (app or build(settings, gateway or ScriptedGateway()))(scope, receive, send)
+    await (app or App(settings, gateway or ScriptedGateway()))(scope, receive, send)
     answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], answered, b"".join(message["body"] for message in sent[1:])
 
@@ -186,7 +193,7 @@ async def test_a_body_must_be_json_where_it_says_what_it_is(given, status):
 
 @pytest.mark.policy("N4")
 async def test_an_address_gets_a_hundred_requests_a_minute_by_default():
-    app = build(Settings(), ScriptedGateway())
+    app = App(Settings(), ScriptedGateway())
     for count in range(1, 101):
         status, headers, _ = await ask(app=app, scheme="https")
         assert status == 200
@@ -208,13 +215,13 @@ async def test_ipv6_is_counted_by_its_64_and_mapped_ipv4_as_ipv4():
         ("::ffff:203.0.113.9", "203.0.113.9", True),
         ("::ffff:203.0.113.9", "::ffff:203.0.113.10", False),
     ]:
-        app = build(Settings(rate_limit_per_ip="1/minute"), ScriptedGateway())
+        app = App(Settings(rate_limit_per_ip="1/minute"), ScriptedGateway())
         assert (await ask(app=app, client=(one, 1), scheme="https"))[0] == 200
         assert (await ask(app=app, client=(other, 1), scheme="https"))[0] == (429 if same else 200)
 
 
 async def test_refusals_count_and_bear_the_headers_too():
-    app = build(Settings(rate_limit_per_ip="3/minute"), ScriptedGateway())
+    app = App(Settings(rate_limit_per_ip="3/minute"), ScriptedGateway())
     statuses = []
     for path, headers in [("/v1/models", {"authorization": ""}), ("/nowhere", {}), ("/", {}), ("/v1/models", {})]:
         status, fields, _ = await ask(path, app=app, headers=headers)
@@ -224,7 +231,7 @@ async def test_refusals_count_and_bear_the_headers_too():
 
 
 async def test_health_counts_against_no_limit_but_shows_it():
-    app = build(Settings(rate_limit_per_ip="2/minute"), ScriptedGateway())
+    app = App(Settings(rate_limit_per_ip="2/minute"), ScriptedGateway())
     for _ in range(5):
         status, headers, _ = await ask("/health", app=app)
         assert (status, headers["x-ratelimit-remaining"]) == (200, "2")
@@ -235,7 +242,7 @@ async def test_without_a_limit_no_header_speaks_of_one():
 
 
 async def test_of_several_windows_the_tightest_is_shown():
-    app = build(Settings(rate_limit_per_ip="5/day;2/hour"), ScriptedGateway())
+    app = App(Settings(rate_limit_per_ip="5/day;2/hour"), ScriptedGateway())
     _, headers, _ = await ask(app=app, scheme="https")
     assert (headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"]) == ("2", "1")
     assert headers["x-ratelimit-reset-requests"] in ("1h0m0s", "59m59s")
@@ -248,7 +255,7 @@ async def test_of_several_windows_the_tightest_is_shown():
 async def test_a_key_has_a_limit_of_its_own():
     gateway = ScriptedGateway()
     gateway.rate_limits[OTHER_KEY] = "3/minute"
-    app = build(Settings(rate_limit_per_ip="50/minute", rate_limit_per_key="1/minute"), gateway)
+    app = App(Settings(rate_limit_per_ip="50/minute", rate_limit_per_key="1/minute"), gateway)
     other = {"authorization": f"Bearer {OTHER_KEY}"}
     assert [(await ask(app=app, scheme="https"))[0] for _ in range(2)] == [200, 429]
     seen = [await ask(app=app, scheme="https", headers=other) for _ in range(4)]
@@ -260,7 +267,7 @@ async def test_a_key_has_a_limit_of_its_own():
 async def test_a_key_may_be_free_of_the_limit_for_keys():
     gateway = ScriptedGateway()
     gateway.rate_limits[KEY] = "off"
-    app = build(Settings(rate_limit_per_ip="9/minute", rate_limit_per_key="1/minute"), gateway)
+    app = App(Settings(rate_limit_per_ip="9/minute", rate_limit_per_key="1/minute"), gateway)
     seen = [await ask(app=app, scheme="https") for _ in range(3)]
     assert [headers["x-ratelimit-limit"] for _, headers, _ in seen] == ["9"] * 3
 
@@ -287,7 +294,7 @@ async def test_forwarded_addresses_count_only_from_trusted_proxies(trusted, forw
 
 
 async def test_a_peer_without_an_address_is_counted_too():
-    app = build(Settings(rate_limit_per_ip="1/minute"), ScriptedGateway())
+    app = App(Settings(rate_limit_per_ip="1/minute"), ScriptedGateway())
     assert [(await ask(app=app, client=None, scheme="https"))[0] for _ in range(2)] == [200, 429]
 
 

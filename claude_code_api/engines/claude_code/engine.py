@@ -17,7 +17,7 @@ from claude_code_api.credential import Credential
 from claude_code_api.engines.claude_code.capacity import affordable
 from claude_code_api.engines.claude_code.faults import Faults
 from claude_code_api.engines.claude_code.places import Places
-from claude_code_api.engines.claude_code.pool import Pool
+from claude_code_api.engines.claude_code.pool import Load, Pool
 from claude_code_api.engines.claude_code.program import Program
 from claude_code_api.engines.claude_code.session import Owner, Session
 from claude_code_api.engines.claude_code.turns import Digested
@@ -59,6 +59,11 @@ class ClaudeCode:
         self._ignore_unsupported = settings.unsupported_parameters == "ignore"
         self._listings: dict[str, tuple[Secret, Listing]] = {}
         self.ready = False
+
+    @property
+    def load(self) -> Load:
+        """What its processes do at this moment."""
+        return self._pool.load
 
     async def start(self, credential_ids: Sequence[str]) -> None:
         """Prepares the directories, and has spares started. `credential_ids`: all, the newest last."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import msgspec
 import structlog
 
 from claude_code_api.credential import Credential
@@ -35,6 +36,21 @@ RETRY_AFTER_STOP = 5  # seconds
 Worth = tuple[bool, bool, float]
 """How much is lost with a process that waits, the least first: whether it waits for a tool of the client, whether its
 conversation is likely to go on, and when it was last of use."""
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """How many processes are `busy` with a request or being started for it, `idle` and kept for a further turn,
+    `parked` until the client has run a tool, or `spare`; how many may run, have been started, and how many requests
+    wait for one.
+    """
+
+    busy: int
+    idle: int
+    parked: int
+    spare: int
+    limit: int
+    started: int
+    waiting: int
 
 
 class Pool:
@@ -94,6 +110,20 @@ class Pool:
                 await self._give_back(session)
             finally:
                 self._busy.discard(session)
+
+    @property
+    def load(self) -> Load:
+        live = [session for line in self._live.values() for session in line]
+        parked = sum(session.parked for session in live)
+        return Load(
+            busy=self.places.taken,  # one that is just being started too
+            idle=len(live) - parked,
+            parked=parked,
+            spare=self.spares.ready,
+            limit=self.places.limit,
+            started=self.spares.starts,
+            waiting=self.places.waiting,
+        )
 
     def keep_ready(self, credential_id: str) -> None:
         """Has spares of this credential started, as if it had just been used."""

@@ -34,6 +34,7 @@ class Spares:
         self._wanted = wanted
         self._in_use: dict[str, _Credential] = {}
         self._adding = asyncio.Lock()
+        self.starts = 0
         self._started: set[Process] = set()  # all that may still be there, whoever uses them
 
     def __len__(self) -> int:
@@ -63,6 +64,7 @@ class Spares:
     async def start(self, credential_id: str) -> Session:
         """A new process. A credential's very first one is waited for until it has made the credential's identity."""
         process = Process(self._program, credential_id, self._faults)
+        self.starts += 1
         self._started.add(process)
         if await has_identity(process.home):
             return Session(await _started(process))
