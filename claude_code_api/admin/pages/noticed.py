@@ -8,9 +8,11 @@ from typing import Final
 import msgspec
 
 from claude_code_api.access.attention import Attention, Item, Kind
+from claude_code_api.admin.caller import Caller
 from claude_code_api.admin.pages.wording import ago, moment
 
 KEYS, ADMINISTRATORS, AUDIT = "/admin/keys", "/admin/administrators", "/admin/audit"
+OWN_ACCOUNT = "/admin/account"
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -41,18 +43,25 @@ _LISTS: Final[dict[Kind, str]] = {
 }
 
 
-def noticed(attention: Attention) -> list[Notice]:
-    found = [_told(item) for item in attention.items]
+def noticed(attention: Attention, reader: Caller) -> list[Notice]:
+    """As whoever reads it is told: no address leads him to what he may not see, and his own password to his account."""
+    found = [_told(item, reader) for item in attention.items]
     for kind, number in attention.more.items():
         badge, colour = _BADGES[kind]
-        found.append(Notice(badge, colour, f"And {number:,} more", address=_LISTS.get(kind, "")))
+        found.append(Notice(badge, colour, f"And {number:,} more", address=_open_to(reader, _LISTS.get(kind, ""))))
     return found
 
 
-def _told(item: Item) -> Notice:
+def _told(item: Item, reader: Caller) -> Notice:
     badge, colour = _BADGES[item.kind]
     text, hint, address = _words(item)
-    return Notice(badge, colour, text, hint, address)
+    if item.kind == "password_old" and item.id == reader.own_session().administrator.id:
+        return Notice(badge, colour, "Your password is old", hint, OWN_ACCOUNT)
+    return Notice(badge, colour, text, hint, _open_to(reader, address))
+
+
+def _open_to(reader: Caller, address: str) -> str:
+    return "" if address == ADMINISTRATORS and not reader.may("admin") else address
 
 
 def _words(item: Item) -> tuple[str, str, str]:

@@ -47,7 +47,7 @@ async def show(visit: Visit) -> Answer:
         "span": span,
         "spans": SPANS.items(),
         "steps": [] if used else await _steps(visit),
-        "attention": noticed(attention),
+        "attention": noticed(attention, visit.caller),
         "figures": figures.of_window(getattr(windows, span)),
         "dearest": dearest.items,
     }
