@@ -29,6 +29,7 @@ from claude_code_api.operations.webhook import webhook
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.surface.app import App
+from claude_code_api.surface.key_gate import KeyGate
 from claude_code_api.surface.metrics import RequestMetrics
 from claude_code_api.surface.server import Server
 from claude_code_api.surface.shared_counters import shared_counters
@@ -80,14 +81,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             await store_given_password(access, settings)
             engine = await asyncio.to_thread(ClaudeCode, settings)
             gateway = Gateway(settings, access, engine, recorder)
+            keys = KeyGate(settings, gateway, shared)
             server: Server
 
             async def expose(accept: str) -> Exposition:
                 reading = await read(server, access, engine, recorder)
                 return await asyncio.to_thread(metrics.exposition, accept, reading)
 
-            admin = Admin(settings, access, gateway, lambda: _ends_at(server), expose)
-            server = Server(App(settings, gateway, admin, metrics=requests, shared=shared), settings)
+            admin = Admin(settings, access, gateway, keys, lambda: _ends_at(server), expose)
+            server = Server(App(settings, gateway, admin, metrics=requests, shared=shared, keys=keys), settings)
             await server.start()
             try:
                 records = await access.credentials.list()

@@ -28,6 +28,7 @@ from claude_code_api.surface.chat import Chat
 from claude_code_api.surface.description import Described
 from claude_code_api.surface.exchange import Exchange
 from claude_code_api.surface.gateway import Gateway
+from claude_code_api.surface.key_gate import KeyGate
 from claude_code_api.surface.presented_key import presented_key
 
 MAX_BODY = 256 * 1024
@@ -44,10 +45,11 @@ class Admin:
         settings: Settings,
         access: Access,
         gateway: Gateway,
+        keys: KeyGate,
         certificate_ends_at: Callable[[], datetime | None],
         expose: metrics.Expose,
     ) -> None:
-        self.parts = Parts(settings, access, gateway, certificate_ends_at)
+        self.parts = Parts(settings, access, gateway, keys, certificate_ends_at)
         self._expose = expose
         self._routes = Routes(ACTIONS)
         self._pages = Pages(self)

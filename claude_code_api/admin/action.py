@@ -13,6 +13,7 @@ from claude_code_api.access.administrator import Role
 from claude_code_api.admin.caller import Caller
 from claude_code_api.settings import Settings
 from claude_code_api.surface.gateway import Gateway
+from claude_code_api.surface.key_gate import KeyGate
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +38,7 @@ class Parts(msgspec.Struct, frozen=True):
     settings: Settings
     access: Access
     gateway: Gateway
+    keys: KeyGate
     certificate_ends_at: Callable[[], datetime | None]
 
 

@@ -21,9 +21,9 @@ from claude_code_api.surface.documentation import documentation
 from claude_code_api.surface.encryption_rule import HttpsAddress, encryption_required, is_admin_path, may_go_unencrypted
 from claude_code_api.surface.exchange import Exchange
 from claude_code_api.surface.gateway import Gateway
-from claude_code_api.surface.key_watch import KeyWatch
+from claude_code_api.surface.key_gate import KeyGate
 from claude_code_api.surface.presented_key import presented_key
-from claude_code_api.surface.rate_limits import RateLimits, tightest
+from claude_code_api.surface.rate_limits import RateLimits
 from claude_code_api.surface.shared_counters import SharedCounters
 
 if TYPE_CHECKING:  # the surface needs no database
@@ -67,16 +67,17 @@ class App:
         *,
         metrics: RequestMetrics | None = None,
         shared: SharedCounters | None = None,
+        keys: KeyGate | None = None,
     ) -> None:
+        """`keys` is the gate that others share with it."""
         self._settings = settings
         self._gateway = gateway
         self._admin = admin
         self._metrics = metrics
         self._proxies = Proxies(settings.trusted_proxies)
         self._cors = Cors(settings.cors_origins)
-        self._watch = KeyWatch(gateway)
         # Apart, so that whoever has many addresses cannot push out what is counted of keys.
-        self._by_address, self._by_key = RateLimits(shared), RateLimits(shared)
+        self._by_address, self._keys = RateLimits(shared), keys or KeyGate(settings, gateway, shared)
         self._https = HttpsAddress(settings.https_port, (settings.host,), settings.public_url)
         bodies = BodyBudget(settings.max_bodies_bytes, settings.max_body_bytes)
         documents = documentation(_HEALTH, admin.described() if admin else None)
@@ -157,18 +158,12 @@ class App:
                 raise allowance.refusal
 
     def _with_key(self, handler: KeyHandler) -> Handler:
-        """Authenticates before the handler reads anything, and counts against the key's limit."""
+        """Authenticates, and passes the key's gate, before the handler reads anything."""
 
         async def authenticated(exchange: Exchange) -> None:
             key = await self._gateway.authenticate(presented_key(exchange.fields), exchange.client.shortened)
             exchange.notes["key_id"] = key.id
-            rates = key.rate_limit or self._settings.rate_limit_per_key
-            if by_key := await self._by_key.charge(rates, "key:" + key.id):
-                exchange.allowance = tightest(by_key, exchange.allowance)
-                if by_key.spent:
-                    self._gateway.note_limited(key)
-                    raise by_key.refusal
-            with self._watch.watching(exchange, key):
+            async with self._keys.passing(exchange, key):
                 await handler(exchange, key)
 
         return authenticated

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
+import openai
 import pytest
 from browsing import API, PASSWORD, sign_in
-from gateways import Gateway, StartGateway
+from gateways import Gateway, StartGateway, until
 
 from claude_code_api.admin.actions import ACTIONS
 from claude_code_api.admin.described import described
@@ -214,3 +216,44 @@ def test_the_playground_asks_as_a_key(owner: httpx2.Client, stand_in: StandIn) -
     }  # fmt: skip
     owner.post(f"{API}/keys/{key['id']}/revoke").raise_for_status()
     assert owner.post(f"{API}/playground", json=question).status_code == 409
+
+
+@pytest.mark.policy("N4")
+def test_the_playground_counts_against_the_limit_of_the_key(owner: httpx2.Client, gateway: Gateway) -> None:
+    given = {"name": "limited", "token": oauth_token("limited"), "rate_limit": "2/minute"}
+    made = owner.post(f"{API}/keys", json=given).json()
+    question = {"key": made["record"]["id"], "model": "haiku", "message": "Hello"}
+    assert owner.post(f"{API}/playground", json=question).status_code == 200
+    with gateway.client(made["key"]) as program:
+        program.models.list()
+        with pytest.raises(openai.RateLimitError):
+            program.models.list()
+    refused = owner.post(f"{API}/playground", json=question)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert refused.headers["retry-after"]
+
+
+@pytest.mark.policy("K3")
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_of_the_playground_ends_with_its_key(
+    owner: httpx2.Client, gateway: Gateway, stand_in: StandIn, streamed: bool
+) -> None:
+    made = owner.post(f"{API}/keys", json={"name": "ending", "token": oauth_token("ending")}).json()
+    question = {"key": made["record"]["id"], "model": "haiku", "message": f"Go on. {script(tokens=2000, pause=0.05)}"}
+
+    def ask() -> httpx2.Response:
+        if not streamed:
+            return owner.post(f"{API}/playground", json=question)
+        form = question | {"csrf_token": owner.headers["x-csrf-token"]}
+        return owner.post("/admin/playground", data=form, headers={"accept": "text/event-stream"})
+
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(ask)
+        until(lambda: stand_in.requests)
+        gateway.access(lambda access: access.keys.revoke(question["key"]))
+        answer = asked.result(20)
+    until(lambda: stand_in.requests[-1].disconnected)
+    if streamed:
+        assert '"code":"invalid_api_key"' in answer.text
+    else:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")

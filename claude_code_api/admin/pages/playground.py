@@ -51,7 +51,8 @@ async def _stream(visit: Visit, given: dict[str, str]) -> None:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        await visit.admin.chat.answer(exchange, key, msgspec.json.encode(body))
+        async with visit.parts.keys.passing(exchange, key):
+            await visit.admin.chat.answer(exchange, key, msgspec.json.encode(body))
     except RequestFailure as failure:
         if exchange.status:
             raise

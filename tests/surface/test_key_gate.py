@@ -61,7 +61,7 @@ async def test_nothing_is_looked_at_once_nothing_runs(
     monkeypatch.setattr(gateway, "changes", lambda: asked.append(0) or 0)
     served = serve()
     await served.exchange(chat_request())
-    task = served.on_loop(lambda: next(t for t in asyncio.all_tasks() if "KeyWatch" in repr(t)))
+    task = served.on_loop(lambda: next(t for t in asyncio.all_tasks() if "KeyGate" in repr(t)))
     async with asyncio.timeout(10):
         while not task.done():
             await asyncio.sleep(0.01)
