@@ -32,24 +32,25 @@ _WRITERS_LOCK = 0x636C61756465
 
 
 def engine(url: URL) -> AsyncEngine:
-    """Connections to the server; one that was cut off since it was used last is made anew."""
-    if (ssl := url.query.get("sslmode")) is not None:  # libpq's name for it, as URLs have it
-        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
-    made = create_async_engine(
-        url,
-        hide_parameters=True,
-        pool_use_lifo=True,
-        pool_pre_ping=True,
-        connect_args={
-            "timeout": CONNECT_TIMEOUT,
-            "command_timeout": IDLE_TIMEOUT,
-            "server_settings": {
-                "application_name": "claude-code-api",
-                "lock_timeout": f"{LOCK_TIMEOUT:g}s",
-                "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT:g}s",
-            },
-        },
-    )
+    """Connections to the server; one that was cut off since it was used last is made anew.
+
+    The driver reads the address itself, which may have all that PostgreSQL's own programs know (`sslmode`, …).
+    """
+    import asyncpg  # type: ignore[import-untyped] # takes a while, which no command without it should pay
+
+    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    settings = {
+        "application_name": "claude-code-api",
+        "lock_timeout": f"{LOCK_TIMEOUT:g}s",
+        "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT:g}s",
+    }
+
+    async def connect() -> Any:
+        return await asyncpg.connect(
+            address, timeout=CONNECT_TIMEOUT, command_timeout=IDLE_TIMEOUT, server_settings=settings
+        )
+
+    made = create_async_engine(url, hide_parameters=True, pool_use_lifo=True, pool_pre_ping=True, async_creator=connect)
     event.listen(made.sync_engine, "begin", _begin)
     return made
 

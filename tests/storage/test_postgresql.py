@@ -191,9 +191,10 @@ async def test_the_url_may_be_as_others_write_it(url: Secret, tmp_path: Path, sc
     [
         ("postgresql://user:hunter2@127.0.0.1:1/name", "Connect call failed"),
         ("postgresql://user:hunter2@/name?host=/nonexistent", "No such file"),
-        ("postgresql://user:hunter2@{here}&nonsense=1", "nonsense"),
+        ("postgresql://postgres:hunter2@{here}&nonsense=1", "nonsense"),
         ("postgresql://nobody:hunter2@{here}", 'role "nobody" does not exist'),
         ("postgresql://postgres:hunter2@{here}&sslmode=nonsense", "sslmode"),
+        ("postgresql://postgres:hunter2@127.0.0.1/x?sslmode=verify-full&sslrootcert=/nonexistent", "No such file"),
     ],
 )
 async def test_a_server_that_cannot_be_used_is_one_clear_line_without_the_password(
