@@ -18,7 +18,7 @@ from msgspec import structs
 from claude_code_api.access import Access
 from claude_code_api.access.names import new_id
 from claude_code_api.secret import Secret
-from claude_code_api.settings import given_only
+from claude_code_api.settings import Settings, given_only
 from claude_code_api.stand_in import oauth_token
 from claude_code_api.storage.tables import api_keys, usage_last_uses, usage_records
 from claude_code_api.usage.record import Record
@@ -45,17 +45,18 @@ class Arguments(argparse.ArgumentParser):
         )
         self.add_argument("--requests", type=int, default=1_000_000)
         self.add_argument("--directory", type=Path, help="where the database is kept, and used again by the next run")
+        self.add_argument("--database", type=Secret, help="URL of a PostgreSQL database that is empty; else SQLite")
 
 
 @asynccontextmanager
-async def large_database(directory: Path | None, requests: int) -> AsyncIterator[Path]:
-    """A data directory, which is made as large as that unless it is there already."""
+async def large_database(asked: argparse.Namespace) -> AsyncIterator[Settings]:
+    """One as large as that, and what it is opened with. It is made unless its data directory is there already."""
     with TemporaryDirectory() as name:
-        path = (directory or Path(name)) / "data"
-        if not path.exists():
-            async with Access.open(given_only(data_dir=path)) as access:
-                await make_requests(access, await make_keys(access), requests)
-        yield path
+        settings = given_only(data_dir=(asked.directory or Path(name)) / "data", database_url=asked.database)
+        if not settings.data_dir.exists():
+            async with Access.open(settings) as access:
+                await make_requests(access, await make_keys(access), asked.requests)
+        yield settings
 
 
 async def make_keys(access: Access) -> list[tuple[str, str]]:

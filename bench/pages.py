@@ -7,26 +7,27 @@ Each is asked for over HTTPS as a browser asks; the way there and the client's p
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import aiohttp
 
 from bench.figures import Series, machine
 from bench.large_database import GOAL, KEYS, MODELS, ROUNDS, Arguments, large_database
 from bench.parties import child
+from claude_code_api.settings import Settings
 
 PASSWORD = "Only the bench knows this one 7"
 
 
-async def main(directory: Path | None, requests: int) -> None:
-    async with large_database(directory, requests) as data, _signed_in(data) as browser:
-        print(f"{machine()}; {KEYS:,} keys, {requests:,} requests\n\n| page | median (95th percentile) | |")
+async def main(asked: argparse.Namespace) -> None:
+    async with large_database(asked) as settings, _signed_in(settings) as browser:
+        print(f"{machine()}; {KEYS:,} keys, {asked.requests:,} requests\n\n| page | median (95th percentile) | |")
         print("| --- | --- | --- |")
         for address in await _addresses(browser):
             series = Series(address, tuple([await _timed(browser, address) for _ in range(ROUNDS)]))
@@ -34,9 +35,12 @@ async def main(directory: Path | None, requests: int) -> None:
 
 
 @asynccontextmanager
-async def _signed_in(data: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    command = ("-m", "claude_code_api", "serve", "--port", "0", "--https-port", "0", "--data-dir", str(data))
+async def _signed_in(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
+    data = str(settings.data_dir)
+    command = ("-m", "claude_code_api", "serve", "--port", "0", "--https-port", "0", "--data-dir", data)
     given = {"CCAPI_ADMIN_PASSWORD": PASSWORD, "CCAPI_RATE_LIMIT_PER_IP": "off"}
+    if settings.database_url:
+        given["CCAPI_DATABASE_URL"] = settings.database_url.reveal()
     async with child(*command, **given) as process:
         assert process.stdout is not None
         told = re.search(r"https://\S+", (await process.stdout.readline()).decode())
@@ -83,5 +87,4 @@ async def _timed(browser: aiohttp.ClientSession, address: str) -> float:
 
 
 if __name__ == "__main__":
-    arguments = Arguments("pages", __doc__).parse_args()
-    asyncio.run(main(arguments.directory, arguments.requests))
+    asyncio.run(main(Arguments("pages", __doc__).parse_args()))

@@ -7,12 +7,12 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 
 import structlog
 from msgspec import structs
@@ -22,7 +22,6 @@ from bench.figures import Series, machine
 from bench.large_database import DAYS, GOAL, KEYS, MODELS, NOW, ROUNDS, Arguments, large_database
 from claude_code_api.access import Access
 from claude_code_api.access.attention import attention
-from claude_code_api.settings import given_only
 from claude_code_api.storage.tables import api_keys
 from claude_code_api.usage.overview import overview
 from claude_code_api.usage.report import report, spenders
@@ -31,9 +30,9 @@ from claude_code_api.usage.sources import Filter
 Query = Callable[[], Awaitable[object]]
 
 
-async def main(directory: Path | None, requests: int) -> None:
-    async with large_database(directory, requests) as data, Access.open(given_only(data_dir=data)) as access:
-        print(f"{machine()}; {KEYS:,} keys, {requests:,} requests\n\n| query | median (95th percentile) | |")
+async def main(asked: argparse.Namespace) -> None:
+    async with large_database(asked) as settings, Access.open(settings) as access:
+        print(f"{machine()}; {KEYS:,} keys, {asked.requests:,} requests\n\n| query | median (95th percentile) | |")
         print("| --- | --- | --- |")
         for label, query in (await _queries(access)).items():
             series = Series(label, tuple([await _timed(query) for _ in range(ROUNDS)]))
@@ -80,4 +79,4 @@ async def _timed(query: Query) -> float:
 if __name__ == "__main__":
     arguments = Arguments("queries", __doc__).parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    asyncio.run(main(arguments.directory, arguments.requests))
+    asyncio.run(main(arguments))

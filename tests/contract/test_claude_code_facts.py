@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from gateways import is_claude
 from making import answer, anthropic_key, chat, device_of, oauth, outcome, texts
 from msgspec import structs
 
@@ -323,7 +324,7 @@ class TestProcess:
         slow = chat(f"Go {script(tokens=60, pause=0.01)}")
         async for event in engine.answer(slow, oauth("anna"), "tenant"):
             if isinstance(event, TextDelta):
-                (program,) = psutil.Process().children()
+                (program,) = filter(is_claude, psutil.Process().children())
                 assert program.children() == []
 
     async def test_a_user_message_that_asks_nothing_calls_no_model(self, program: Program, stand_in: StandIn) -> None:

@@ -48,6 +48,16 @@ class TestMailbox:
             await box.take(0.08)
         assert loop.time() - began >= 0.22
 
+    async def test_what_was_cleared_before_its_reader_ran_is_no_silence(self) -> None:
+        box = Mailbox()
+        waiting = asyncio.create_task(box.take(10))
+        await asyncio.sleep(0)
+        box.put(said(1))
+        box.clear()
+        await asyncio.sleep(0)
+        box.put(said(2))
+        assert await waiting == said(2)
+
     async def test_a_shorter_patience_holds_behind_a_longer_one(self) -> None:
         box = Mailbox()
         asyncio.get_running_loop().call_soon(box.put, said(1))

@@ -59,16 +59,19 @@ class Mailbox:
         """The next message, None at the end. TimeoutError after `patience` seconds of nothing."""
         if not self._messages and not self._closed:
             loop = asyncio.get_running_loop()
-            self._arrival = loop.create_future()
             self._deadline = loop.time() + patience
-            if self._timer is None or self._timer.when() > self._deadline:
-                self._set_timer(loop)
-            await self._arrival
-        if self._messages:
-            return self._messages.popleft()
-        if self._closed:
-            return None
-        raise TimeoutError
+            await self._wait(loop)
+            while not self._messages and not self._closed:  # what had come was cleared before its reader ran
+                if loop.time() >= self._deadline:
+                    raise TimeoutError
+                await self._wait(loop)
+        return self._messages.popleft() if self._messages else None
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._arrival = loop.create_future()
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._set_timer(loop)
+        await self._arrival
 
     def _pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
         self._held = None
