@@ -232,6 +232,14 @@ def test_backups_and_restores_that_are_late_fail(backup: int | None, drill: int 
     assert answer(maintenance.restore, kept)[0] == status
 
 
+def test_monitoring_says_where_alerts_go_and_how_they_could() -> None:
+    status, message, how = answer(deployment.monitoring)
+    assert status == "see"
+    assert "sends nothing" in message
+    assert "set alert_webhook" in str(how)
+    assert "alerts go to alert_webhook" in answer(deployment.monitoring, alert_webhook="https://a.example/x")[1]
+
+
 def test_postgresql_is_for_a_person_to_look_at() -> None:
     assert answer(maintenance.restore, database_url="postgresql+asyncpg://host/name")[0] == "see"
 

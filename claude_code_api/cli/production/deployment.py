@@ -103,11 +103,14 @@ def rate_limits(settings: Settings, _: Stored) -> Answer:
 
 
 def monitoring(settings: Settings, _: Stored) -> Answer:
-    how = (
-        f"Have something ask http://{settings.host}:{settings.port}/health/ready each minute, "
-        "and tell you of log lines with the field alert, or of the level error."
+    ask = (
+        f"Have something ask http://{settings.host}:{settings.port}/health/ready each minute; "
+        "docs/metrics.md has rules for Prometheus"
     )
-    return "see", "The gateway tells its state by health and its log; it sends nothing by itself.", how
+    if settings.alert_webhook:
+        return "see", "The gateway tells its state by health and metrics; alerts go to alert_webhook.", f"{ask}."
+    hear = "set alert_webhook, or be told of log lines with the field alert"
+    return "see", "The gateway tells its state by health, metrics and its log; it sends nothing.", f"{ask}; {hear}."
 
 
 def container_permissions(_: Settings, kept: Stored) -> Answer:
