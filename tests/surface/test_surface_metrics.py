@@ -57,14 +57,14 @@ async def test_each_request_is_counted_by_its_route_and_how_it_ended() -> None:
 async def test_paths_and_methods_that_clients_make_up_make_no_series() -> None:
     counting = Counting()
     made_up = ["/{}", "/v1/{}", "/v1/models/{}", "/admin/{}", "/admin/api/v1/{}", "/auth/{}", "/metrics/{}", "/docs/{}"]
-    for n in range(1000):
+    for n in range(200):
         path = made_up[n % len(made_up)].format(f"made-up-{n}")
         await counting.ask(path, method=f"MAKE{n}" if n % 2 else "GET", headers={"user-agent": f"made-up-{n}"})
     (requests, durations) = counting.metrics.collect()
     assert len(requests.samples) < 20
     assert {sample.labels["route"] for sample in (*requests.samples, *durations.samples)} <= ROUTE_NAMES
     assert {sample.labels["method"] for sample in requests.samples} == {"GET", "other"}
-    assert sum(sample.value for sample in requests.samples) == 1000
+    assert sum(sample.value for sample in requests.samples) == 200
     assert "made-up" not in str((requests, durations))
 
 
