@@ -46,15 +46,17 @@ def _bars(figure: Figure, top: int) -> Xml.Element:
     goal = figure.goal * (figure.baseline.median if figure.baseline else 1)
     scale = SCALE / max(goal, *(series.median for _, _, series in rows))
     _text(group, figure.measured.name, 0, 14, "name")
+    x, end = f"{LABELS + goal * scale:.1f}", HEAD + len(rows) * ROW
     for number, (kind, label, series) in enumerate(rows):
         y = HEAD + number * ROW
         width = series.median * scale
         size = {"width": f"{width:.1f}", "height": str(BAR), "rx": "2"}
         _text(group, label, 0, y + 13, "label")
         Xml.SubElement(group, "rect", {"class": kind, "x": str(LABELS), "y": str(y), **size})
-        _text(group, series.shown(series.median), LABELS + width + 8, y + 13, "value")
-    x, end = f"{LABELS + goal * scale:.1f}", HEAD + len(rows) * ROW
     Xml.SubElement(group, "line", {"class": "goal", "x1": x, "x2": x, "y1": str(HEAD - 4), "y2": str(end)})
+    for number, (_, _, series) in enumerate(rows):  # in front of the mark, which may stand at the same place
+        y = HEAD + number * ROW + 13
+        _text(group, series.shown(series.median), LABELS + series.median * scale + 8, y, "value")
     _text(group, "goal", LABELS + goal * scale, end + 11, "goal-name")
     return group
 
