@@ -148,7 +148,7 @@ def sqlite_file(url: Secret) -> Path | None:
     """The database's file; None where it is none of SQLite's."""
     try:
         parsed = make_url(url.reveal())
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         return None
     return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
 
@@ -168,7 +168,7 @@ def _engine(url: Secret, directory: DataDirectory) -> AsyncEngine:
         if parsed.drivername in (POSTGRESQL, "postgresql", "postgres"):
             return postgresql.engine(parsed.set(drivername=POSTGRESQL))
         reason = "no such driver"
-    except (SQLAlchemyError, ImportError) as error:
+    except (SQLAlchemyError, ImportError, ValueError) as error:  # of a port that is no number: maybe a password
         reason = type(error).__name__
     raise StorageFailure(
         f"The database URL cannot be used ({reason}): "
