@@ -115,7 +115,9 @@ class Database:
     async def _begun(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
         reached = False
         try:
-            async with self._engine.connect() as connection:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(None if self._on_one_machine else postgresql.CONNECT_TIMEOUT):
+                    connection = await stack.enter_async_context(self._engine.connect())
                 reached = True
                 options = {"writes": writes} if self._on_one_machine else postgresql.transaction(writes=writes)
                 await connection.execution_options(**options)
