@@ -20,12 +20,13 @@ from claude_code_api.backup.making import tidy
 from claude_code_api.credential import CredentialKind, kind_of
 from claude_code_api.engines.claude_code import ClaudeCode
 from claude_code_api.engines.claude_code.faults import Kind as Fault
-from claude_code_api.errors import InvalidRequest, NotFound, StorageFailure, WrongSetting
+from claude_code_api.errors import Conflict, InvalidRequest, NotFound, StorageFailure, WrongSetting
 from claude_code_api.gateway.gateway import Gateway
 from claude_code_api.gateway.models import DEFAULT_NAMES
 from claude_code_api.operations.alerts import Alerts
 from claude_code_api.operations.metrics import Exposition, Metrics, Reading
 from claude_code_api.operations.webhook import webhook
+from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
 from claude_code_api.storage.data_directory import DataDirectory
 from claude_code_api.surface.app import App
@@ -147,12 +148,18 @@ async def store_given_credentials(access: Access, settings: Settings) -> None:
         if wrong:
             raise WrongSetting(f"The setting {setting} holds no {KIND_NAMES[kind]}, or only a part of one.")
         try:
-            stored = await access.credentials.unlock(name)
+            await _renew(access, name, token)
         except NotFound:
-            await access.credentials.add(name, token, by=GATEWAY)
-        else:
-            if stored.token != token:
-                await access.credentials.replace(name, token, by=GATEWAY)
+            try:
+                await access.credentials.add(name, token, by=GATEWAY)
+            except Conflict:  # another gateway that starts just now was faster
+                await _renew(access, name, token)
+
+
+async def _renew(access: Access, name: str, token: Secret) -> None:
+    """NotFound where there is no such credential."""
+    if (await access.credentials.unlock(name)).token != token:
+        await access.credentials.replace(name, token, by=GATEWAY)
 
 
 async def store_given_password(access: Access, settings: Settings) -> None:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from postgres import Postgres
+from sqlalchemy import make_url
 from structlog.testing import capture_logs
 
-from claude_code_api.application import running
+from claude_code_api.access import Access
+from claude_code_api.application import running, store_given_credentials
 from claude_code_api.errors import OperatorFailure, StorageFailure, WrongSetting
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
@@ -35,6 +38,29 @@ async def test_tokens_in_the_settings_are_stored_and_a_changed_one_replaces_what
     async with running(free(settings, claude_code_oauth_token=oauth_token("two"))) as gateway:
         changed = await gateway.access.credentials.unlock("default")
         assert (changed.id, changed.token) == (first.id, Secret(oauth_token("two")))
+
+
+@pytest.mark.policy("N5")
+@pytest.mark.parametrize("other", ["one", "two"])
+async def test_gateways_that_start_at_once_on_one_database_store_the_token_once(
+    settings: MakeSettings, postgres: Postgres, other: str
+) -> None:
+    """Where their tokens differ, that of the last one holds."""
+    url = postgres.create(postgres.at_head)
+    given = [settings(database_url=url, claude_code_oauth_token=oauth_token(token)) for token in ("one", other)]
+    waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+    waiting += f"WHERE NOT granted AND datname = '{make_url(url.reveal()).database}'"
+    async with Access.open(given[0]) as one, Access.open(given[1]) as two, Access.open(given[1]) as third:
+        async with third.database.write():  # both look, find nothing, and wait for their turn to write
+            storing = [
+                asyncio.create_task(store_given_credentials(*each)) for each in zip((one, two), given, strict=True)
+            ]
+            while await asyncio.to_thread(postgres.sql, waiting) != "2":
+                pass
+        await asyncio.gather(*storing)
+        assert [record.name for record in await third.credentials.list()] == ["default"]
+        tokens = {Secret(oauth_token("one")), Secret(oauth_token(other))}
+        assert (await third.credentials.unlock("default")).token in tokens
 
 
 @pytest.mark.policy("T5")

@@ -15,6 +15,7 @@ from claude_code_api.errors import InvalidRequest
 from claude_code_api.settings import Rates
 
 MOST_CONCURRENT = 100_000
+LONGEST_RATES = 200
 
 _RATES: TypeAdapter[str] = TypeAdapter(Rates)
 
@@ -48,6 +49,8 @@ def checked_models(models: Iterable[str]) -> list[str]:
 
 
 def checked_rates(rates: str | None) -> str | None:
+    if rates is not None and len(rates) > LONGEST_RATES:
+        raise InvalidRequest(f"A rate limit has {LONGEST_RATES} characters at most.", param="rate_limit")
     try:
         return None if rates is None else _RATES.validate_python(rates)
     except ValidationError:

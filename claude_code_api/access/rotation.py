@@ -46,7 +46,8 @@ async def rotate(database: Database, vault: StoredVault) -> Rotation:
     records, broken = await _wrap_all(database, keyring)  # what was begun, if something was
     resumed = records > 0
     if not resumed:
-        await asyncio.to_thread(vault.source.add)
+        async with database.write():  # two at once, from two data directories, could each drop the other's new key
+            await asyncio.to_thread(vault.source.add)
         keyring = await _keyring(vault)
         records, broken = await _wrap_all(database, keyring)
     await database.forget_overwritten()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -22,6 +23,9 @@ MAX_DEPTH = 8
 MAX_FIELDS = 100
 IF_VERSION = "if_version"
 """The field of an input that `If-Match` fills: the change is made only to what was seen."""
+
+FIRST_MOMENT, LAST_MOMENT = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+"""Beyond them a moment can be in no other time zone, and no day can follow."""
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -109,9 +113,20 @@ def fields(encoded: bytes) -> dict[str, Any]:
 def taken(given: dict[str, Any], kind: type[Any], *, strict: bool) -> Any:
     """The input of an action. InvalidRequest names the field at fault."""
     try:
-        return msgspec.convert(given, kind, strict=strict, dec_hook=_secret)
+        made = msgspec.convert(given, kind, strict=strict, dec_hook=_secret)
     except msgspec.ValidationError as fault:
         raise not_of_the_type(fault) from None
+    for name, value in msgspec.structs.asdict(made).items():
+        if isinstance(value, datetime):
+            _check_moment(name, value)
+    return made
+
+
+def _check_moment(name: str, moment: datetime) -> None:
+    if moment.tzinfo is None:
+        raise InvalidRequest(f"`{name}` needs a time zone, such as 2026-03-04T00:00:00Z.", param=name)
+    if not FIRST_MOMENT <= moment <= LAST_MOMENT:
+        raise InvalidRequest(f"`{name}` lies in no year from 1 to 9999 (UTC).", param=name)
 
 
 def _secret(kind: type[Any], value: Any) -> Any:

@@ -115,7 +115,9 @@ class Database:
     async def _begun(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
         reached = False
         try:
-            async with self._engine.connect() as connection:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(None if self._on_one_machine else postgresql.CONNECT_TIMEOUT):
+                    connection = await stack.enter_async_context(self._engine.connect())
                 reached = True
                 options = {"writes": writes} if self._on_one_machine else postgresql.transaction(writes=writes)
                 await connection.execution_options(**options)
@@ -148,7 +150,7 @@ def sqlite_file(url: Secret) -> Path | None:
     """The database's file; None where it is none of SQLite's."""
     try:
         parsed = make_url(url.reveal())
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         return None
     return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
 
@@ -168,7 +170,7 @@ def _engine(url: Secret, directory: DataDirectory) -> AsyncEngine:
         if parsed.drivername in (POSTGRESQL, "postgresql", "postgres"):
             return postgresql.engine(parsed.set(drivername=POSTGRESQL))
         reason = "no such driver"
-    except (SQLAlchemyError, ImportError) as error:
+    except (SQLAlchemyError, ImportError, ValueError) as error:  # of a port that is no number: maybe a password
         reason = type(error).__name__
     raise StorageFailure(
         f"The database URL cannot be used ({reason}): "

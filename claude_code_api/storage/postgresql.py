@@ -19,6 +19,7 @@ from claude_code_api.storage.tables import generation as shared_generation
 log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT = 10.0
+"""Seconds until a connection, a new one or one from before, must have shown that somebody is there."""
 LOCK_TIMEOUT = 10.0
 """Seconds that a statement waits for another process's write."""
 IDLE_TIMEOUT = 60.0

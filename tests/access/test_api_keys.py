@@ -97,6 +97,7 @@ async def test_name_maker_time_and_limits_are_kept(access: Access) -> None:
         ({"models": ["\0"]}, "models"),
         ({"rate_limit": "often"}, "rate_limit"),
         ({"rate_limit": ""}, "rate_limit"),
+        ({"rate_limit": ";".join(["1/day"] * 34)}, "rate_limit"),
         ({"max_concurrent": 0}, "max_concurrent"),
         ({"max_concurrent": 2**31}, "max_concurrent"),
         ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "expires_at"),

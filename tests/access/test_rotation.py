@@ -11,15 +11,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from sqlite3 import connect
 
 import pytest
+from gateways import until
+from postgres import Postgres
 from sqlalchemy import LargeBinary
 
-from claude_code_api.access import Access, rotation
+from claude_code_api.access import Access, Rotation, key_sources, rotation
 from claude_code_api.access.key_sources import KeyFile
 from claude_code_api.access.own_secrets import own_secret
 from claude_code_api.access.stored_vault import PEPPER, sealed_columns
@@ -188,7 +191,8 @@ def test_killed_at_any_step_everything_opens_and_the_next_run_finishes() -> None
     states = [(run["keys"], run["resumed"], run["keys afterwards"]) for run in found]
     before, within, after = [states.count(state) for state in ((1, False, 2), (2, True, 2), (2, False, 3))]
     assert (before, before + within + after) == (3, len(found))
-    assert within == 2 * 6  # around the renaming's end, and around the transactions up to the last commit
+    # Around the renaming's end, and around the transactions up to the last commit, that of the renaming included.
+    assert within == 2 * 7
     assert after == 2 + 4  # killed after the last batch, or around the audit entry and its anchor; and not at all
 
 
@@ -304,3 +308,30 @@ def test_every_column_of_bytes_is_sealed_or_known_not_to_be() -> None:
         "setup_links.hash",
     }
     assert all(len(table.primary_key.columns) == 1 for table, _ in sealed_columns())
+
+
+async def test_two_gateways_that_rotate_at_once_lose_no_key(
+    tmp_path: Path, postgres: Postgres, token: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With data directories of their own and one key file, each adds its key to what the other has left there."""
+    url, key_file = postgres.create(postgres.at_head), tmp_path / "master.key"
+    one, other = (Settings(data_dir=tmp_path / n, database_url=url, master_key_file=key_file) for n in ("one", "other"))
+    both = threading.Barrier(2)
+    write = key_sources._written_beside
+
+    def write_together(path: Path, text: bytes) -> Path:
+        before = path.read_bytes()
+        with suppress(threading.BrokenBarrierError):  # the other one waits
+            if both.wait(0.5):
+                until(lambda: path.read_bytes() != before)
+        return write(path, text)
+
+    async with Access.open(one) as here, Access.open(other) as there:
+        await here.credentials.add("mine", token)
+        monkeypatch.setattr(key_sources, "_written_beside", write_together)
+        told = await asyncio.gather(here.rotate_master_key(), there.rotate_master_key(), return_exceptions=True)
+        made = {rotated.master_key_id for rotated in told if isinstance(rotated, Rotation)}
+        assert made
+        assert made <= set(keys_in(one))
+    async with Access.open(one) as later:
+        assert (await later.credentials.unlock("mine")).token == token

@@ -56,6 +56,27 @@ def test_fields_that_are_not_for_the_client_are_refused_by_name(owner: httpx2.Cl
     assert refused.json()["error"]["param"] == field
 
 
+@pytest.mark.policy("V2")
+@pytest.mark.parametrize(
+    "moment",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00", "2026-03-04T00:00:00"],
+)
+@pytest.mark.parametrize(("path", "field"), [("audit", "since"), ("audit/export", "until"), ("usage", "until")])
+def test_a_moment_that_is_none_everywhere_is_refused_by_name(
+    owner: httpx2.Client, path: str, field: str, moment: str
+) -> None:
+    """No other time zone has it, or no day comes after it, or it has no time zone."""
+    refused = owner.get(f"{API}/{path}", params={field: moment})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)
+
+
+@pytest.mark.policy("V2")
+def test_an_end_that_is_none_everywhere_is_refused_by_name(owner: httpx2.Client) -> None:
+    body = {"name": "x", "token": oauth_token("no end"), "expires_at": "9999-12-31T23:59:59-12:00"}
+    refused = owner.post(f"{API}/keys", json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "expires_at")
+
+
 def test_a_change_to_what_has_changed_meanwhile_is_refused(owner: httpx2.Client) -> None:
     record = owner.post(f"{API}/keys", json={"name": "shared", "token": oauth_token("shared")}).json()["record"]
     seen = owner.get(f"{API}/keys/{record['id']}")

@@ -235,7 +235,13 @@ async def test_a_moment_without_a_time_zone_is_refused(database: Database) -> No
 
 @pytest.mark.parametrize(
     "url",
-    ["nonsense", "nosuch://host/name", "sqlite:///file.db", "postgresql+nosuch://user:hunter2@host/name"],
+    [
+        "nonsense",
+        "nosuch://host/name",
+        "sqlite:///file.db",
+        "postgresql+nosuch://user:hunter2@host/name",
+        "postgresql://user:hunter2/name",  # the host is forgotten, and the password taken for a port
+    ],
 )
 async def test_a_wrong_url_is_refused_without_being_repeated(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch

@@ -243,3 +243,18 @@ async def test_a_server_that_hangs_counts_as_one_that_does_not_tell(own: Postgre
         with own.hanging():
             for _ in range(3):
                 await rises(database, database.generation.current)
+
+
+async def test_who_asks_a_server_that_hangs_is_told_as_soon_as_one_that_cannot_connect(
+    own: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a connection from before, too: whether somebody is there is not waited for as long as a result."""
+    monkeypatch.setattr(postgresql, "CONNECT_TIMEOUT", 0.5)
+    async with Database.open(own.create(), DataDirectory(tmp_path)) as database:
+        async with database.read(), database.read(), database.read():
+            pass  # as many connections are open now, of which the follower takes one
+        with own.hanging():
+            async with asyncio.timeout(postgresql.IDLE_TIMEOUT / 3):
+                with pytest.raises(StorageFailure, match="cannot be reached: it does not answer"):
+                    async with database.read():
+                        pytest.fail("it hangs")

@@ -9,7 +9,6 @@ import msgspec
 
 from claude_code_api.admin.action import Download, Input, Nothing, Parts, action
 from claude_code_api.admin.caller import Caller
-from claude_code_api.errors import InvalidRequest
 from claude_code_api.storage.pages import Page
 from claude_code_api.usage.figures import Figures
 from claude_code_api.usage.overview import Overview, overview
@@ -87,12 +86,8 @@ async def export_usage(parts: Parts, _: Caller, asked: UsageAsked) -> Download:
 
 
 async def _filter(parts: Parts, asked: UsageAsked | KeysOfUsageAsked) -> Filter:
-    since = asked.since or datetime.now(UTC) - LAST_DAYS
-    for name, moment in (("since", since), ("until", asked.until)):
-        if moment is not None and moment.tzinfo is None:
-            raise InvalidRequest(f"`{name}` needs a time zone, such as 2026-03-04T00:00:00Z.", param=name)
     return Filter(
-        since=since,
+        since=asked.since or datetime.now(UTC) - LAST_DAYS,
         until=asked.until,
         key_id=(await parts.access.keys.get(asked.key)).id if asked.key else None,
         model=asked.model,
