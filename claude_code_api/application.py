@@ -16,6 +16,7 @@ from claude_code_api import __version__
 from claude_code_api.access import Access
 from claude_code_api.access.names import GATEWAY
 from claude_code_api.admin import Admin
+from claude_code_api.audit import AuditLog
 from claude_code_api.backup.making import tidy
 from claude_code_api.credential import CredentialKind, kind_of
 from claude_code_api.engines.claude_code import ClaudeCode
@@ -74,10 +75,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             shared_counters(settings, alerts) as shared,
             Access.open(settings, migrate=True, alerts=alerts) as access,
             Recorder.open(settings, access.database, alerts, answers.count) as recorder,
+            _noted(access.audit),
             access.audit.kept(settings.audit_days, GATEWAY),
             access.audit.verification.kept_up(alerts),
         ):
-            await access.audit.note(GATEWAY, "gateway.started", version=__version__)
             await store_given_credentials(access, settings)
             await store_given_password(access, settings)
             engine = await asyncio.to_thread(ClaudeCode, settings)
@@ -103,7 +104,19 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 finally:
                     await engine.stop()
                     await gateway.close()
-                    await access.audit.note(GATEWAY, "gateway.stopped")
+
+
+@asynccontextmanager
+async def _noted(audit: AuditLog) -> AsyncIterator[None]:
+    """The start and the stop are in the audit log; a database that is away keeps nobody from stopping."""
+    await audit.note(GATEWAY, "gateway.started", version=__version__)
+    try:
+        yield
+    finally:
+        try:
+            await audit.note(GATEWAY, "gateway.stopped")
+        except StorageFailure as failure:
+            log.warning("the stop is not in the audit log", reason=failure.message)
 
 
 def _ends_at(server: Server) -> datetime | None:

@@ -33,6 +33,9 @@ REMEMBERED = 1_000
 LIMIT_REFRESH = 60.0
 """Seconds after which a limit that has not changed is written again, for the time at which it was seen."""
 
+LONGEST_LIMIT = 64
+"""Characters of what Anthropic calls a limit and its state."""
+
 REJECTED = "rejected"
 """What Anthropic says of a limit that is spent."""
 
@@ -194,8 +197,8 @@ class Credentials:
         # Remembered before it is written, so that answers that end at once write it once.
         self._limits.put(identifier, (status, time.monotonic()), self._limits.now())
         values = {
-            "limit_status": status.status,
-            "limit_type": status.limit_type,
+            "limit_status": status.status[:LONGEST_LIMIT],
+            "limit_type": status.limit_type and status.limit_type[:LONGEST_LIMIT],
             "limit_resets_at": status.resets_at,
             "limit_seen_at": datetime.now(UTC),
         }

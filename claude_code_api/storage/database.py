@@ -48,12 +48,16 @@ class Database:
         async with AsyncExitStack() as stack:
             user = await asyncio.to_thread(changeover.join, directory.path)
             stack.callback(os.close, user)
-            engine = await asyncio.to_thread(_engine, url, directory)
-            stack.push_async_callback(engine.dispose)
             generation = await asyncio.to_thread(Generation, directory.path / "generation")
             stack.callback(generation.close)
+            patient, engine = await asyncio.to_thread(_engines, url, directory)
+            stack.push_async_callback(engine.dispose)
+            try:
+                await cls(patient, generation)._bring_to_head(migrate)
+            finally:
+                if patient is not engine:
+                    await patient.dispose()
             database = cls(engine, generation)
-            await database._bring_to_head(migrate)
             if database._follower:
                 await stack.enter_async_context(database._follower.following())
             yield database
@@ -161,14 +165,15 @@ def insert_or(dialect: str, table: Table) -> sqlite_dialect.Insert:
     return cast("sqlite_dialect.Insert", insert(table))
 
 
-def _engine(url: Secret, directory: DataDirectory) -> AsyncEngine:
-    """Loads the driver and prepares a file, which is no work for the event loop."""
+def _engines(url: Secret, directory: DataDirectory) -> tuple[AsyncEngine, AsyncEngine]:
+    """For migrations and for all else. Loads the driver and prepares a file, which is no work for the event loop."""
     try:
         parsed = make_url(url.reveal())
         if parsed.drivername == SQLITE:
-            return sqlite.engine(parsed, directory)
+            return (engine := sqlite.engine(parsed, directory)), engine
         if parsed.drivername in (POSTGRESQL, "postgresql", "postgres"):
-            return postgresql.engine(parsed.set(drivername=POSTGRESQL))
+            address = parsed.set(drivername=POSTGRESQL)
+            return postgresql.engine(address, patient=True), postgresql.engine(address)
         reason = "no such driver"
     except (SQLAlchemyError, ImportError, ValueError) as error:  # of a port that is no number: maybe a password
         reason = type(error).__name__

@@ -12,7 +12,6 @@ from sqlalchemy import URL, Connection, event, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from claude_code_api.errors import StorageFailure
 from claude_code_api.storage.generation import Generation
 from claude_code_api.storage.tables import generation as shared_generation
 
@@ -32,8 +31,10 @@ which a revocation has to hold (policy K3)."""
 _WRITERS_LOCK = 0x636C61756465
 
 
-def engine(url: URL) -> AsyncEngine:
+def engine(url: URL, *, patient: bool = False) -> AsyncEngine:
     """Connections to the server; one that was cut off since it was used last is made anew.
+
+    `patient` is for a migration, whose statements may take long.
 
     The driver reads the address itself, which may have all that PostgreSQL's own programs know (`sslmode`, …).
     """
@@ -48,7 +49,10 @@ def engine(url: URL) -> AsyncEngine:
 
     async def connect() -> Any:
         return await asyncpg.connect(
-            address, timeout=CONNECT_TIMEOUT, command_timeout=IDLE_TIMEOUT, server_settings=settings
+            address,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=None if patient else IDLE_TIMEOUT,
+            server_settings=settings,
         )
 
     made = create_async_engine(url, hide_parameters=True, pool_use_lifo=True, pool_pre_ping=True, async_creator=connect)
@@ -133,7 +137,7 @@ class Follower:
         if number is None or number != self._known:
             try:
                 await asyncio.to_thread(self._generation.advance)
-            except (OSError, StorageFailure) as fault:
+            except Exception as fault:  # noqa: BLE001 - whatever it is, who follows no longer would miss revocations
                 log.warning("a change that was made elsewhere cannot be told here", reason=str(fault))
                 number = None  # the next look tries again
         self._known = number
@@ -141,7 +145,7 @@ class Follower:
     async def _number(self) -> int | None:
         """None where the database does not tell: whoever wants more of it says why."""
         try:
-            async with self._engine.connect() as connection:
+            async with asyncio.timeout(CONNECT_TIMEOUT), self._engine.connect() as connection:
                 number: int | None = await connection.scalar(select(shared_generation.c.number))
                 return number
         except Exception as fault:  # noqa: BLE001 - of the system, the driver or SQLAlchemy

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from claude_code_api.access import Access
 from claude_code_api.audit import log
+from claude_code_api.audit.anchor import Anchor
 from claude_code_api.errors import Conflict, StorageFailure
 from claude_code_api.secret import Secret
 from claude_code_api.settings import Settings
@@ -70,6 +71,22 @@ async def test_a_change_that_fails_leaves_no_entry(settings: Settings) -> None:
             await access.credentials.add("main", Secret(oauth_token("b")))
         assert await told(access) == ["command line: credential.added"]
         assert await access.audit.verify() == (1, [])
+
+
+async def test_a_change_holds_where_its_anchor_cannot_be_written(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with Access.open(settings) as access:
+        await fill(access, 1)
+        with monkeypatch.context() as patch, capture_logs() as logged:
+            patch.setattr(Anchor, "advance", full)
+            await fill(access, 1)
+        assert [line["log_level"] for line in logged if "anchor" in line["event"]] == ["error"]
+        await fill(access, 1)
+        assert await access.audit.verify() == (3, [])
 
 
 async def test_it_goes_on_after_a_restart_and_under_many_hands(settings: Settings) -> None:

@@ -176,6 +176,17 @@ def test_sessions_and_keys_outlive_a_restart_and_the_loss_of_a_machine(
                 gateway.process.wait()
 
 
+def test_a_gateway_whose_database_is_away_stops_in_peace(
+    gateway_process: Callable[..., GatewayProcess],
+) -> None:
+    with running_postgres() as postgres:
+        with gateway_process(database_url=postgres.create().reveal()).started() as gateway:
+            until(lambda: "Programs then use" in gateway.errors.read_text())  # it has asked what to advise
+            postgres.stop()
+            assert gateway.end() == 0
+        assert "the stop is not in the audit log" in gateway.errors.read_text()
+
+
 def test_while_the_database_is_away_it_is_said_so_and_what_runs_goes_on(start_gateway: StartGateway) -> None:
     with running_postgres() as postgres, start_gateway(database_url=postgres.create()) as gateway:
         ready = f"{gateway.http_url}/health/ready"

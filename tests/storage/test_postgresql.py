@@ -78,6 +78,27 @@ async def test_a_change_that_is_taken_back_is_not_announced(machines: tuple[Data
     assert other.generation.current == before
 
 
+@pytest.mark.policy("K3")
+async def test_a_change_that_could_not_be_told_is_told_by_a_later_look(
+    machines: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = machines
+    before, failed = other.generation.current, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail() -> None:
+        loop.call_soon_threadsafe(failed.set)
+        raise LookupError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(other.generation, "advance", fail)
+        async with one.write(announced=True):
+            pass
+        await failed.wait()
+        assert other.generation.current == before
+    await rises(other, before)
+
+
 async def test_what_was_looked_at_first_still_holds_when_it_is_written(machines: tuple[Database, Database]) -> None:
     """No update is lost between machines: one writer at a time."""
     async with machines[0].write() as connection:
