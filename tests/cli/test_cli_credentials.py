@@ -125,8 +125,7 @@ def test_a_token_is_tested_through_claude_code(run: Any, stand_in: StandIn, monk
     ran = run("credentials", "test", "main")
     assert (ran.status, ran.err) == (0, "")
     assert ran.out.startswith("Anthropic takes the OAuth token …")
-    # One, or two: on a busy machine Claude Code may just have begun to go on when it is interrupted.
-    assert {request.account for request in stand_in.requests} == {oauth_token("good")}
+    assert [request.account for request in stand_in.requests] == [oauth_token("good")]
 
 
 def test_a_refused_token_is_remembered_until_it_works(

@@ -367,7 +367,7 @@ class TestLeft:
             await asyncio.gather(task, return_exceptions=True)
         assert live(engine) is asked_one
         # The answer takes ten seconds to its end; upstream hears within moments that nobody waits for it.
-        await until(lambda: all(request.disconnected for request in stand_in.requests[1:]), 3.0)
+        await until(lambda: all(request.disconnected for request in stand_in.requests[1:]), 1.0)
         await served(engine)
 
     async def test_with_more_said_than_the_buffer_holds(self, engine: ClaudeCode) -> None:

@@ -173,7 +173,7 @@ async def probe(settings: Settings, credential: Credential) -> None:
     greeting = Conversation(
         model="haiku",
         messages=(Message("user", (Text("Hi"),)),),
-        sampling=Sampling(max_tokens=1),
+        sampling=Sampling(max_tokens=64),  # a greeting fits: what is cut off, Claude Code may ask to go on with
     )
     try:
         async with aclosing(engine.answer(greeting, credential, "probe")) as events:
